@@ -1,0 +1,27 @@
+"""Names, typed options and the one form of error: the floor that everything else stands on."""
+
+from registry.component import Component, use
+from registry.errors import InputError, Problem
+from registry.kinds import DATASETS, DISCRIMINATORS, FEATURES, GENERATORS, KINDS, LOSSES, VIEWS
+from registry.registry import Registry
+from registry.types import Fraction, NonNegative, Positive, PositiveFloat, Range
+
+__all__ = [
+    "DATASETS",
+    "DISCRIMINATORS",
+    "FEATURES",
+    "GENERATORS",
+    "KINDS",
+    "LOSSES",
+    "VIEWS",
+    "Component",
+    "Fraction",
+    "InputError",
+    "NonNegative",
+    "Positive",
+    "PositiveFloat",
+    "Problem",
+    "Range",
+    "Registry",
+    "use",
+]

@@ -1,0 +1,45 @@
+"""A component named in a spec: the name it is registered under and its options. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+def freeze(value: Any) -> Any:
+    """``value`` with every list turned into a tuple, so that a spec equals its JSON round trip."""
+    if isinstance(value, (list, tuple)):
+        return tuple(freeze(item) for item in value)
+    if isinstance(value, Mapping):
+        return {key: freeze(item) for key, item in value.items()}
+    return value
+
+
+@attrs.frozen
+class Component:
+    """A registered component by name, with the options that differ from its defaults.
+
+    Options may hold components in turn (a composed view holds its parts).
+    """
+
+    type: str
+    options: Mapping[str, Any] = attrs.field(factory=dict, converter=freeze)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={_show(value)}" for name, value in self.options.items())
+        return f"{self.type}({options})"
+
+
+def use(type: str, /, **options: Any) -> Component:
+    """Name a component in a spec: ``use("DVDGenerator", channels=96)``."""
+    return Component(type, options)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Component):
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_show, value)) + "]"
+    return repr(value)

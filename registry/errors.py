@@ -1,0 +1,92 @@
+"""The one form of error for what a user can get wrong.
+
+A :class:`Problem` says what is wrong, where (a path in the spec, an option, a file), what is allowed
+and which allowed name is nearest. An :class:`InputError` carries one or many of them, so that all the
+errors of a spec can be reported together. Commands print one line per problem and exit with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import attrs
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong with the user's input; ``str()`` of it is one line."""
+
+    where: str
+    """Path in the spec such as ``graph.stages.mid.generator.width``, or a file."""
+    what: str
+    """What is wrong, as a clause: ``'wdith' is not an option of DVDGenerator``."""
+    allowed: str | None = None
+    """What may stand there instead."""
+    nearest: str | None = None
+    """The allowed name that looks most like the one given."""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.allowed is not None:
+            text += f"; allowed: {self.allowed}"
+        if self.nearest is not None:
+            text += f"; did you mean '{self.nearest}'?"
+        return " ".join(text.split())
+
+    def under(self, prefix: str) -> Problem:
+        """The same problem seen from one level further out."""
+        return attrs.evolve(self, where=join(prefix, self.where))
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. ``str()`` of it is one line per problem.
+
+    Components raise it with a path relative to themselves (usually the name of an option);
+    whoever built the component puts its own path in front with :meth:`under`.
+    """
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @classmethod
+    def of(cls, where: str, what: str, allowed: str | None = None) -> InputError:
+        """An error with the single problem described."""
+        return cls(Problem(where, what, allowed))
+
+    @classmethod
+    def unknown(cls, where: str, kind: str, name: object, allowed: Iterable[str]) -> InputError:
+        """``name`` is none of ``allowed``; says so with the nearest match."""
+        return cls(unknown(where, kind, name, allowed))
+
+    def under(self, prefix: str) -> InputError:
+        """The same error seen from one level further out."""
+        return InputError(problem.under(prefix) for problem in self.problems)
+
+
+def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> Problem:
+    """The problem of a ``kind`` of thing called ``name`` that is none of ``allowed``."""
+    names = sorted(allowed)
+    return Problem(
+        where,
+        f"no {kind} is called {name!r}",
+        allowed=", ".join(names) or "none",
+        nearest=nearest(str(name), names),
+    )
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` most like ``name`` whatever the case, or None when none is like it."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[found[0]] if found else None
+
+
+def join(*parts: str) -> str:
+    """Parts of a spec path with dots between: ``join("a", "", "b[0]") == "a.b[0]"``."""
+    path = ""
+    for part in parts:
+        if part:
+            path += part if not path or part.startswith("[") else f".{part}"
+    return path

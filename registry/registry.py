@@ -1,0 +1,173 @@
+"""A registry of one kind of component: names to classes, their options checked before anything is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mmengine.registry import Registry as MMRegistry
+
+from registry.component import Component
+from registry.convert import MISSING, structure
+from registry.errors import InputError, Problem, join, nearest, unknown
+from registry.options import Option, given_to, options_of
+
+C = TypeVar("C", bound=type)
+
+_kind_of_base: dict[type, Registry] = {}
+
+
+class Registry:
+    """The components of one kind, on top of an MMEngine registry.
+
+    Args:
+        kind: what one of them is called, in the singular: ``"generator"``.
+        gives: names of the constructor parameters that the builder gives (those before the ``*``).
+    """
+
+    def __init__(self, kind: str, gives: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.gives = gives
+        self._base: type | None = None
+        self._classes = MMRegistry(kind)
+
+    def base(self, cls: C) -> C:
+        """Class decorator: ``cls`` is the interface that every component of this kind implements."""
+        self._base = cls
+        _kind_of_base[cls] = self
+        return cls
+
+    def register(self, cls: C) -> C:
+        """Class decorator: make ``cls`` nameable in specs under its own name.
+
+        Raises:
+            TypeError: ``cls`` does not implement the kind's interface, an option has no type, or a
+                parameter before the ``*`` is none that is given.
+            InputError: another class is registered under that name.
+        """
+        name = cls.__name__
+        if self._base is not None and not issubclass(cls, self._base):
+            raise TypeError(f"{self.kind} {name} must derive from {self._base.__qualname__}")
+        if strange := set(given_to(cls)) - set(self.gives):
+            raise TypeError(
+                f"{self.kind} {name}: parameter {sorted(strange)[0]!r} is none that a {self.kind} is given "
+                f"({', '.join(self.gives)}); an option stands after a '*' in the signature"
+            )
+        options_of(cls)
+        known = self._classes.module_dict.get(name)
+        if known is not None and not _same_source(known, cls):
+            raise InputError.of(
+                name, f"two {self.kind}s are registered under this name: {_place(known)} and {_place(cls)}"
+            )
+        self._classes.register_module(name=name, module=cls, force=True)
+        return cls
+
+    def names(self) -> list[str]:
+        """The names that a spec may use, sorted."""
+        return sorted(self._classes.module_dict)
+
+    def find(self, name: str, where: str = "") -> type:
+        """The class registered as ``name``.
+
+        Raises:
+            InputError: there is none; the error lists the names there are.
+        """
+        if name not in self._classes.module_dict:
+            raise InputError(unknown(where, self.kind, name, self.names()))
+        return self._classes.module_dict[name]
+
+    def options(self, name: str) -> dict[str, Option]:
+        """The options of the component called ``name``."""
+        return options_of(self.find(name))
+
+    def check(self, component: Component, where: str = "") -> list[Problem]:
+        """Everything wrong with the name and the options of ``component``, nested components included."""
+        try:
+            self._settle(component, where)
+        except InputError as error:
+            return list(error.problems)
+        return []
+
+    def build(self, component: Component, where: str = "", **given: Any) -> Any:
+        """Construct ``component``; it takes those of ``given`` that its signature names.
+
+        Raises:
+            InputError: an unknown name or option, a wrong type, or an option that the component itself
+                refuses; paths start at ``where``.
+        """
+        cls = self.find(component.type, where)
+        settled = self._settle(component, where)
+        taken = {name: given[name] for name in given_to(cls) if name in given}
+        try:
+            return cls(**taken, **_build_nested(settled, where))
+        except InputError as error:
+            raise error.under(where) from None
+
+    def _settle(self, component: Component, where: str) -> dict[str, Any]:
+        """The options of ``component`` in their declared types; nested components stay components."""
+        options = options_of(self.find(component.type, where))
+        problems: list[Problem] = []
+        settled: dict[str, Any] = {}
+        for name, value in component.options.items():
+            place = join(where, name)
+            if name not in options:
+                what = f"{name!r} is not an option of {component.type}"
+                problems.append(Problem(place, what, ", ".join(options) or "none", nearest(name, options)))
+                continue
+            try:
+                settled[name] = _settle_value(value, options[name].hint, place)
+            except InputError as error:
+                problems += error.problems
+        problems += [
+            Problem(join(where, option.name), f"{MISSING}: {component.type} needs it", option.type_name)
+            for option in options.values()
+            if option.required and option.name not in component.options
+        ]
+        if problems:
+            raise InputError(problems)
+        return settled
+
+
+def _settle_value(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as the annotation ``hint`` wants it; a hint that is a kind's interface wants a component."""
+    if hint in _kind_of_base:
+        return _settle_component(value, _kind_of_base[hint], where)
+    arguments = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is tuple and arguments and arguments[0] in _kind_of_base:
+        if not isinstance(value, tuple):
+            raise InputError.of(where, f"{value!r} is not a list of {_kind_of_base[arguments[0]].kind}s")
+        kind = _kind_of_base[arguments[0]]
+        return tuple(_settle_component(item, kind, f"{where}[{index}]") for index, item in enumerate(value))
+    return structure(value, hint, where)
+
+
+def _settle_component(value: Any, kind: Registry, where: str) -> tuple[Registry, Component]:
+    component = structure(value, Component, where)
+    if problems := kind.check(component, where):
+        raise InputError(problems)
+    return kind, component
+
+
+def _build_nested(value: Any, where: str) -> Any:
+    """Settled options with each nested (kind, component) built."""
+    if isinstance(value, dict):
+        return {name: _build_nested(item, join(where, name)) for name, item in value.items()}
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Registry):
+        return value[0].build(value[1], "")
+    if isinstance(value, tuple):
+        return tuple(_build_nested(item, f"{where}[{index}]") for index, item in enumerate(value))
+    return value
+
+
+def _same_source(one: type, other: type) -> bool:
+    """Whether both are the same class, perhaps from a module that was loaded twice."""
+    return _place(one) == _place(other)
+
+
+def _place(cls: type) -> str:
+    lines: Callable[[Any], tuple[list[str], int]] = inspect.getsourcelines
+    try:
+        return f"{inspect.getsourcefile(cls)}:{lines(cls)[1]}"
+    except (OSError, TypeError):
+        return f"{cls.__module__}.{cls.__qualname__}"
