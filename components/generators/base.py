@@ -28,7 +28,9 @@ class Generator(nn.Module, ABC):
         """The temporal field of view, counted in output frames; exact, since windowed generation relies on it."""
 
     @abstractmethod
-    def forward(self, z: Tensor, y: Tensor | None = None, x_l: Tensor | None = None, span: Span | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, y: Tensor | None = None, x_l: Tensor | None = None, span: Span | None = None
+    ) -> Tensor:
         """Generate the frames ``span`` of a video.
 
         In evaluation mode the frames are the very frames that generating the whole video would give.

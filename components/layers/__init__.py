@@ -1,0 +1,35 @@
+"""The layers that generators and discriminators are made of."""
+
+from components.layers.attention import SeparableAttention
+from components.layers.conditional_batch_norm import ConditionalBatchNorm, Statistics
+from components.layers.conv_gru import ConvGRU
+from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
+from components.layers.factories import conv2d, conv3d, embedding, linear
+from components.layers.folding import fold_time, unfold_time
+from components.layers.generator_block import GeneratorBlock2d, GeneratorBlock3d
+from components.layers.init import orthogonal_init_
+from components.layers.separable_conv3d import SeparableConv3d
+from components.layers.spectral_norm import spectral_norm
+from components.layers.standing_statistics import batch_statistics, standing_statistics
+
+__all__ = [
+    "ConditionalBatchNorm",
+    "ConvGRU",
+    "DiscriminatorBlock2d",
+    "DiscriminatorBlock3d",
+    "GeneratorBlock2d",
+    "GeneratorBlock3d",
+    "SeparableAttention",
+    "SeparableConv3d",
+    "Statistics",
+    "batch_statistics",
+    "conv2d",
+    "conv3d",
+    "embedding",
+    "fold_time",
+    "linear",
+    "orthogonal_init_",
+    "spectral_norm",
+    "standing_statistics",
+    "unfold_time",
+]

@@ -1,0 +1,23 @@
+"""Sampling of the frames that a per-frame discriminator looks at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sample_frames(video: Tensor, count: int) -> Tensor:
+    """``count`` different frames of each clip, drawn for each clip on its own from torch's global generator.
+
+    Args:
+        video: ``(B, T, C, H, W)``.
+        count: how many; a clip that has no more frames is returned as it is.
+
+    Returns:
+        Tensor: ``(B, min(count, T), C, H, W)``, a clip's frames in random order.
+    """
+    batch, frames = video.shape[:2]
+    if count >= frames:
+        return video
+    chosen = torch.rand(batch, frames, device=video.device).argsort(dim=1)[:, :count]
+    return video[torch.arange(batch, device=video.device).unsqueeze(1), chosen]

@@ -1,0 +1,140 @@
+"""What the generators of all stages share: the units, their resolutions, and the exact generation of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from components.clip import Clip, FieldOfView, Span
+from components.generators.unit import GeneratorUnit
+from components.layers import ConditionalBatchNorm, conv2d, fold_time, linear, unfold_time
+from registry import InputError
+
+INITIAL_SIZE = 4
+"""Height and width of the first unit's input."""
+
+TemporalLayer = Callable[[int, int], nn.Module]
+"""Makes a unit's temporal layer from its numbers of input and output channels."""
+
+
+class Trunk(nn.Module):
+    """Units of a temporal layer and two 2-D blocks, from the condition vector to a video (appendix B).
+
+    A linear map of the condition to 4x4 pixels is the input at every frame. Unit l works at
+    ``multipliers[l] * channels`` channels. The first log2(size / 4) units double the resolution, the rest
+    keep it (reading of the paper, whose "all but the last" does not fit five units at 128x128). The head is
+    norm-ReLU-conv3-tanh.
+
+    Args:
+        clip: what to generate; its size, ``height == width == 4 * 2**k``, and channels count here.
+        channels: base number of channels.
+        multipliers: one for each unit.
+        condition_dim: length of the condition vector, which is also the batch norms' condition.
+        temporal_layer: makes the temporal layers.
+        low: the low-resolution clip that the units add, if any.
+        attention: resolutions after whose unit (or units) self-attention over height and width follows.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        channels: int,
+        multipliers: Sequence[int],
+        condition_dim: int,
+        temporal_layer: TemporalLayer,
+        low: Clip | None = None,
+        attention: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        sizes = resolutions(clip, len(multipliers))
+        _check_attention(attention, sizes[1:])
+        widths = [multiplier * channels for multiplier in multipliers]
+        self.to_features = linear(condition_dim, widths[0] * INITIAL_SIZE**2)
+        self.units = nn.ModuleList(
+            GeneratorUnit(
+                temporal_layer(before, after),
+                after,
+                condition_dim,
+                size,
+                upsample=size_after > size,
+                low=low,
+                attention=size_after in attention,
+            )
+            for before, after, size, size_after in zip(widths[:1] + widths, widths, sizes, sizes[1:], strict=False)
+        )
+        self.norm = ConditionalBatchNorm(widths[-1], condition_dim)
+        self.to_pixels = conv2d(widths[-1], clip.channels)
+
+    @property
+    def field_of_view(self) -> FieldOfView:
+        """The temporal field of view: only the temporal layers look at other frames."""
+        return sum((unit.field_of_view for unit in self._units()), FieldOfView())
+
+    def forward(self, condition: Tensor, span: Span, low: Tensor | None = None) -> Tensor:
+        """Generate the frames ``span`` of a video.
+
+        Every temporal layer leaves out the frames that no later one needs, so the frames beside ``span``
+        are computed no further than they matter. At the ends of the video the layers pad with zeros just as
+        they do on the whole video.
+
+        Args:
+            condition: ``(B, condition_dim)``.
+            span: the frames wanted.
+            low: the low-resolution video, repeated in time to the frames ``span.widened(field_of_view)`` of the
+                output.
+
+        Returns:
+            Tensor: ``(B, span.frames, C, H, W)``, values in [-1, 1].
+        """
+        units = self._units()
+        outputs = [span]
+        for unit in units[:0:-1]:
+            outputs.insert(0, outputs[0].widened(unit.field_of_view))
+        first = held = outputs[0].widened(units[0].field_of_view)
+        # Channels-last: the faster memory format, here and on GPUs; all layers keep it.
+        x = self.to_features(condition).unflatten(1, (-1, INITIAL_SIZE, INITIAL_SIZE))
+        x = x.contiguous(memory_format=torch.channels_last).unsqueeze(1).expand(-1, held.frames, -1, -1, -1)
+        for unit, wanted in zip(units, outputs, strict=True):
+            x = unit(x, condition, held, wanted, None if low is None else low[:, wanted.within(first)])
+            held = wanted
+        x = F.relu(self.norm(x, condition, span.start))
+        return unfold_time(torch.tanh(self.to_pixels(fold_time(x))), span.frames)
+
+    def _units(self) -> list[GeneratorUnit]:
+        return [unit for unit in self.units if isinstance(unit, GeneratorUnit)]
+
+
+def resolutions(clip: Clip, units: int) -> list[int]:
+    """The resolution before the first unit and after each.
+
+    Raises:
+        InputError: the clip is not square, not 4 times a power of 2, or needs more units to be reached.
+    """
+    doublings = (clip.height // INITIAL_SIZE).bit_length() - 1
+    if clip.height != clip.width or clip.height != INITIAL_SIZE << max(doublings, 0):
+        raise InputError.of(
+            "clip",
+            f"{clip.height}x{clip.width} cannot be generated",
+            allowed="a square of 4, 8, 16, 32, 64, 128, ... pixels",
+        )
+    if units < max(doublings, 1):
+        raise InputError.of(
+            "multipliers",
+            f"{units} units cannot reach {clip.height}x{clip.width} from {INITIAL_SIZE}x{INITIAL_SIZE}",
+            allowed=f"at least {max(doublings, 1)} multipliers, one for each unit",
+        )
+    return [INITIAL_SIZE << min(unit, doublings) for unit in range(units + 1)]
+
+
+def _check_attention(attention: Sequence[int], sizes: Sequence[int]) -> None:
+    for resolution in attention:
+        if resolution not in sizes:
+            raise InputError.of(
+                "attention",
+                f"no unit's output is {resolution}x{resolution}",
+                allowed=", ".join(map(str, sorted(set(sizes)))),
+            )

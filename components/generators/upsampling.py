@@ -1,0 +1,110 @@
+"""The generator of the stages after the first (section 3.3, appendix B)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from components.checks import check_shape
+from components.clip import Clip, FieldOfView, Span
+from components.generators.base import Generator
+from components.generators.conditioning import Conditioning
+from components.generators.trunk import Trunk
+from components.layers import ConvGRU, GeneratorBlock3d, SeparableConv3d
+from components.views.base import View
+from registry import GENERATORS, InputError, Positive
+
+
+@GENERATORS.register
+class UpsamplingGenerator(Generator):
+    """Noise, class and a low-resolution video x_l to a video with more pixels and frames.
+
+    The first stage's trunk, with another temporal layer: from the noise alone at 4x4, x_l, repeated in time, is
+    added after each layer as long as the resolution is not above that of x_l.
+
+    Args:
+        clip: the training window to generate, ``height == width == 4 * 2**k``.
+        view: leads from the output to x_l.
+        classes: number of classes; None when unconditional.
+        channels: base number of channels, the paper's ch.
+        multipliers: of ``channels``, one for each unit; at least log2(size / 4), the units beyond keep the size.
+        temporal_layer: ``"separable"``, a separable 3-D convolution (appendix B); ``"convgru"`` (appendix C's
+            variant; every frame then depends on all before it); or ``"resnet3d"``, a whole residual block of two
+            separable 3-D convolutions (section 4's wording).
+        noise_dim: length of z.
+        embedding_dim: length of a class's embedding.
+        attention: resolutions after whose unit self-attention over height and width follows (not in the paper).
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        view: View,
+        classes: int | None = None,
+        *,
+        channels: Positive = 128,
+        multipliers: tuple[Positive, ...] = (8, 8, 4, 2, 1),
+        temporal_layer: Literal["separable", "convgru", "resnet3d"] = "separable",
+        noise_dim: Positive = 128,
+        embedding_dim: Positive = 128,
+        attention: tuple[Positive, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.low = view.clip(clip)
+        self.time = view.time
+        self.noise_dim = noise_dim
+        self.conditioning = Conditioning(classes, noise_dim, embedding_dim)
+
+        def make_temporal_layer(in_channels: int, out_channels: int) -> nn.Module:
+            if temporal_layer == "separable":
+                return SeparableConv3d(in_channels, out_channels)
+            if temporal_layer == "convgru":
+                return ConvGRU(in_channels, out_channels)
+            return GeneratorBlock3d(in_channels, out_channels, self.conditioning.dim)
+
+        self.trunk = Trunk(
+            clip,
+            channels=channels,
+            multipliers=multipliers,
+            condition_dim=self.conditioning.dim,
+            temporal_layer=make_temporal_layer,
+            low=self.low,
+            attention=attention,
+        )
+
+    @property
+    def field_of_view(self) -> FieldOfView:
+        """As many frames to each side as there are convolutions over time (each has a kernel of 3)."""
+        return self.trunk.field_of_view
+
+    def source_span(self, span: Span) -> Span:
+        """The frames of x_l that the output frames ``span`` depend on."""
+        return span.widened(self.field_of_view).shrunk(self.time)
+
+    def forward(
+        self, z: Tensor, y: Tensor | None = None, x_l: Tensor | None = None, span: Span | None = None
+    ) -> Tensor:
+        """Generate the frames ``span`` of a video; see :meth:`Generator.forward`.
+
+        Raises:
+            InputError: an argument has a wrong shape, or is missing, or has no place here.
+        """
+        low = self.low
+        if x_l is None:
+            raise InputError.of(
+                "x_l", "is missing: the generator upsamples", allowed="the source stage's video (B, T, C, H, W)"
+            )
+        held = "T_l" if span is None else self.source_span(span).frames
+        check_shape("x_l", x_l, len(z), held, low.channels, low.height, low.width)
+        span = span or Span.whole(x_l.shape[1] * self.time)
+        condition = self.conditioning(z, y)
+        video: Tensor = self.trunk(condition, span, self._repeated(x_l, span))
+        return video
+
+    def _repeated(self, x_l: Tensor, span: Span) -> Tensor:
+        """The frames ``source_span(span)``, each as often as the view left frames out, in the trunk's time."""
+        wanted = span.widened(self.field_of_view)
+        repeated = x_l.repeat_interleave(self.time, dim=1)
+        start = self.source_span(span).start * self.time
+        return repeated[:, wanted.start - start : wanted.stop - start]

@@ -1,0 +1,78 @@
+"""What every source of video clips does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from registry import DATASETS
+
+Frames: TypeAlias = npt.NDArray[np.uint8]
+"""Frames ``(T, H, W, C)``, uint8, RGB."""
+
+
+@DATASETS.base
+class VideoDataset(ABC):
+    """Clips of one height, width and frame stride, of any length, read in temporal windows.
+
+    A dataset's constructor has options only, since a spec is all that it is built from. A dataset can be
+    pickled, and be used after a fork.
+    """
+
+    height: int
+    """Pixels, H."""
+    width: int
+    """Pixels, W."""
+    channels: int
+    """Colour channels, C."""
+    stride: int
+    """Frames of the source video from one stored frame to the next."""
+    classes: tuple[str, ...] | None
+    """Names of the classes in the order of their labels; None when there are no labels."""
+    fingerprint: str
+    """A digest that two datasets share only if they hold the same clips."""
+    short: Literal["error", "skip"] = "error"
+    """What sampling does with a clip that has fewer frames than are needed."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of clips."""
+
+    @abstractmethod
+    def frames(self, clip: int) -> int:
+        """Number of frames of a clip."""
+
+    @abstractmethod
+    def label(self, clip: int) -> int | None:
+        """The index of a clip's class in ``classes``; None when it has none."""
+
+    @abstractmethod
+    def name(self, clip: int) -> str:
+        """A name by which a person finds the clip again."""
+
+    @abstractmethod
+    def window(self, clip: int, start: int, frames: int) -> Frames:
+        """The frames ``start <= t < start + frames`` of a clip: uint8 ``(frames, H, W, C)``, writable.
+
+        Raises:
+            IndexError: there is no such clip, or it does not have these frames.
+        """
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Number of frames of every clip, int64 ``(len(self),)``."""
+        return np.fromiter((self.frames(clip) for clip in range(len(self))), dtype=np.int64, count=len(self))
+
+    def check_window(self, clip: int, start: int, frames: int) -> None:
+        """Refuse a window that there is not.
+
+        Raises:
+            IndexError: there is no such clip, or it does not have these frames.
+        """
+        if not 0 <= clip < len(self):
+            raise IndexError(f"clip {clip} is none of the {len(self)} clips")
+        if frames < 1 or start < 0 or start + frames > self.frames(clip):
+            what = f"frames {start} to {start + frames} are not among them"
+            raise IndexError(f"clip {clip} has {self.frames(clip)} frames; {what}")

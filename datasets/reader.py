@@ -1,0 +1,144 @@
+"""Windows of clips out of a store, at the speed of memory."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from datasets.base import Frames, VideoDataset
+from datasets.shard import Shard, ShardError
+from datasets.store import INDEX, NAMES, DamagedStoreError, index_name, read_manifest, read_whole, shard_name
+from registry import DATASETS, InputError
+
+OPEN_SHARDS = 256
+"""A mapped shard holds a file descriptor, of which a process has 1024 by default."""
+
+
+@DATASETS.register
+class ClipStore(VideoDataset):
+    """The clips of a store that ``tools/ingest.py`` wrote.
+
+    Nothing is opened but the index until a window is read, and each process maps the shards it reads by
+    itself, so that a store can be pickled into a worker or be carried across a fork.
+
+    Args:
+        path: the store's folder.
+        short: what sampling does with clips that have fewer frames than are needed: refuse, or leave
+            them out.
+
+    Raises:
+        InputError: there is no store at ``path``, or one that is unfinished or of another version.
+        DamagedStoreError: the manifest or the index is not as it was written.
+    """
+
+    def __init__(self, *, path: str, short: Literal["error", "skip"] = "error") -> None:
+        self.path = Path(path)
+        try:
+            self.manifest = read_manifest(self.path)
+        except DamagedStoreError:
+            raise
+        except InputError as error:
+            raise error.under("path") from None
+        self.short = short
+        self.settings = self.manifest.settings
+        self.height, self.width = self.settings.height, self.settings.width
+        self.channels, self.stride = self.settings.channels, self.settings.stride
+        self.classes = self.manifest.classes
+        self.fingerprint = self.manifest.fingerprint
+        self._offsets, self._frames, self._labels = (self._read_index(name) for name in INDEX)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        # lru_cache, unlike a dict kept by hand, also stands several threads.
+        self._shard = functools.lru_cache(OPEN_SHARDS)(self.open_shard)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_shard", "names")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare()
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return self.manifest.clips
+
+    def frames(self, clip: int) -> int:
+        """Number of frames of a clip."""
+        return int(self._frames[clip])
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Number of frames of every clip, int64 ``(len(self),)``."""
+        return self._frames.astype(np.int64)
+
+    def label(self, clip: int) -> int | None:
+        """The index of a clip's class in ``classes``; None when it has none."""
+        label = int(self._labels[clip])
+        return None if label < 0 else label
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """The clips' names: the paths of the videos inside the folder that was ingested."""
+        names: list[str] = json.loads(read_whole(self.path, NAMES, self.manifest))
+        return names
+
+    def name(self, clip: int) -> str:
+        """The path of the video inside the folder that was ingested."""
+        return self.names[clip]
+
+    def window(self, clip: int, start: int, frames: int, level: int = 0) -> Frames:
+        """The frames ``start <= t < start + frames`` of a clip: uint8 ``(frames, H, W, C)``, writable.
+
+        Args:
+            clip: index of the clip.
+            start: first frame.
+            frames: how many.
+            level: which of the store's arrays to read; 0 is the full size.
+
+        Raises:
+            IndexError: there is no such clip or level, or the clip does not have these frames.
+            DamagedStoreError: the data is missing or damaged.
+        """
+        self.check_window(clip, start, frames)
+        size = self.manifest.levels[level]
+        out = np.empty((frames, size.height, size.width, self.channels), np.uint8)
+        done = 0
+        while done < frames:
+            number, inside = divmod(int(self._offsets[clip]) + start + done, self.settings.shard_frames)
+            take = min(frames - done, self.settings.shard_frames - inside)
+            try:
+                self._shard(level, number).read(inside, out[done : done + take])
+            except ShardError as error:
+                file = self.path / shard_name(level, number)
+                raise DamagedStoreError(f"{file}: {error}; clip {clip} ({self.name(clip)}) needs it") from None
+            done += take
+        return out
+
+    def clips_in(self, first: int, last: int) -> list[int]:
+        """The clips that have any of the frames ``first <= n < last`` of the arrays."""
+        ends = self._offsets + self._frames
+        return [int(clip) for clip in np.flatnonzero((self._offsets < last) & (ends > first))]
+
+    def open_shard(self, level: int, number: int) -> Shard:
+        """A shard, freshly opened.
+
+        Raises:
+            ShardError: it is missing, or its index is damaged.
+        """
+        size, settings = self.manifest.levels[level], self.settings
+        chunk = (settings.chunk_frames, size.height, size.width, settings.channels)
+        chunks = settings.shard_frames // settings.chunk_frames
+        return Shard(self.path / shard_name(level, number), chunk, chunks, settings.codec)
+
+    def _read_index(self, array: str) -> npt.NDArray[Any]:
+        data = read_whole(self.path, index_name(array), self.manifest)
+        values = np.frombuffer(data[:-4], np.dtype(INDEX[array]).newbyteorder("<"))  # 4: the CRC32C of the chunk
+        if len(values) != self.manifest.clips:
+            what = f"has {len(values)} of {self.manifest.clips} clips"
+            raise DamagedStoreError(f"{self.path / index_name(array)}: {what}")
+        return values

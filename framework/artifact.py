@@ -1,0 +1,154 @@
+"""What a trained stage leaves behind: its generator, the spec, and digests of all it stands on.
+
+``artifact/`` holds ``generator.safetensors``, ``spec.json`` and, written last, ``manifest.json``. The
+manifest names the digest of each file, of the source stage's manifest and of the data, so that a chain
+of artifacts that do not belong together is refused instead of generating nonsense.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from components.generators import Generator
+from framework.build import build_generator
+from framework.cascade import Cascade, Link
+from framework.checkpoint import file_digest, write_whole
+from framework.experiment import Experiment, dump
+from framework.graph import Stage
+from registry import InputError
+from registry.convert import structure, unstructure
+
+FORMAT = 1
+GENERATOR, SPEC, MANIFEST = "generator.safetensors", "spec.json", "manifest.json"
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """What an artifact says of itself."""
+
+    stage: str
+    iterations: int
+    statistics_frames: int
+    """Length of the video that the batch-norm statistics belong to."""
+    data: str
+    """Fingerprint of the dataset."""
+    classes: tuple[str, ...] | None
+    """Names of the classes."""
+    source: str | None
+    """Digest of the manifest of the source stage's artifact; None for the base stage."""
+    digests: dict[str, str]
+    """SHA-256 of each file of the artifact."""
+    versions: dict[str, str]
+    """Of the libraries it was made with."""
+    format: int = FORMAT
+
+
+def save_artifact(folder: Path, experiment: Experiment, generator: Generator, **facts: Any) -> None:
+    """Write a stage's artifact beside ``folder`` and move it there whole.
+
+    Args:
+        folder: of the artifact; must not exist.
+        experiment: what it was trained by.
+        generator: with its batch-norm statistics.
+        facts: the other fields of :class:`Manifest`.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    save_file(tensors, partial / GENERATOR)
+    write_whole(partial / SPEC, dump(experiment))
+    digests = {name: file_digest(partial / name) for name in (GENERATOR, SPEC)}
+    manifest = Manifest(digests=digests, versions=versions(), **facts)
+    write_whole(partial / MANIFEST, json.dumps(unstructure(manifest), indent=2) + "\n")
+    partial.rename(folder)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the artifact in ``folder`` says of itself, its files verified against their digests.
+
+    Raises:
+        InputError: there is no artifact, it is of another format, or a file is missing or damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise InputError.of(str(folder), "there is no finished artifact")
+    try:
+        data = json.loads((folder / MANIFEST).read_text())
+    except ValueError as error:
+        raise InputError.of(str(folder / MANIFEST), f"is damaged ({error})") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InputError.of(str(folder / MANIFEST), "is of another format", f'"format": {FORMAT}')
+    manifest = structure(data, Manifest, str(folder / MANIFEST))
+    for name, digest in manifest.digests.items():
+        if not (folder / name).is_file():
+            raise InputError.of(str(folder / name), "is missing from the artifact")
+        if file_digest(folder / name) != digest:
+            raise InputError.of(str(folder / name), "does not match the digest in its manifest: damaged or changed")
+    return manifest
+
+
+def manifest_digest(folder: Path) -> str:
+    """The digest by which a later stage's artifact names this one."""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path | None) -> Link:
+    """The trained stage in the artifact ``folder``, on the CPU.
+
+    Args:
+        folder: of the artifact.
+        experiment: the one it belongs to.
+        stage: which of its stages.
+        source: the artifact of the stage's source, None for the base stage.
+
+    Raises:
+        InputError: it is damaged, or was trained on another source or by another stage.
+    """
+    manifest = read_manifest(folder)
+    if manifest.stage != stage.name:
+        raise InputError.of(str(folder), f"is the artifact of stage {manifest.stage!r}, not of {stage.name!r}")
+    expected = None if source is None else manifest_digest(source)
+    if manifest.source != expected:
+        raise InputError.of(str(folder), f"was trained on another artifact than the one in {source}")
+    generator = build_generator(experiment.graph, stage)
+    try:
+        generator.load_state_dict(load_file(folder / GENERATOR))
+    except (RuntimeError, SafetensorError) as error:
+        raise InputError.of(str(folder / GENERATOR), f"does not fit the spec ({str(error).splitlines()[0]})") from error
+    return Link(stage.name, stage.clip, generator)
+
+
+def load_cascade(artifacts: dict[str, Path], experiment: Experiment, name: str) -> Cascade:
+    """The trained stages from the base to ``name``.
+
+    Args:
+        artifacts: each stage's artifact folder.
+        experiment: the one they belong to.
+        name: the last stage.
+
+    Raises:
+        InputError: an artifact is missing or damaged, or the chain of digests is broken.
+    """
+    return Cascade(
+        [
+            load_link(artifacts[stage.name], experiment, stage, artifacts[stage.source] if stage.source else None)
+            for stage in experiment.graph.chain(name)
+        ]
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes a result."""
+    import mmengine
+    import numpy
+
+    return {"torch": torch.__version__, "mmengine": mmengine.__version__, "numpy": numpy.__version__}

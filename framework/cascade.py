@@ -1,0 +1,88 @@
+"""Stages in a row that generate together: ``p(x, x_l) = p(x | x_l) p(x_l)`` (section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from components.clip import Clip, Span
+from components.generators import Generator
+
+
+@attrs.frozen
+class Link:
+    """One trained stage of a cascade."""
+
+    name: str
+    clip: Clip
+    generator: Generator
+
+
+class Cascade:
+    """Trained stages from the base upwards, frozen: evaluation mode, no gradients.
+
+    Not a module on purpose: whoever trains on top of a cascade must neither save, nor wrap, nor switch
+    to training mode what is in it.
+    """
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self.links = tuple(links)
+        for link in self.links:
+            link.generator.eval().requires_grad_(False)
+
+    def to(self, device: torch.device | str) -> Cascade:
+        """Move every generator to ``device``; returns itself."""
+        for link in self.links:
+            link.generator.to(device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generators are."""
+        return next(self.links[0].generator.parameters()).device
+
+    @property
+    def clip(self) -> Clip:
+        """What the last stage generates."""
+        return self.links[-1].clip
+
+    def noise(self, batch: int, sigma: float = 1.0) -> list[Tensor]:
+        """Noise for every stage, ``(batch, noise_dim)`` each, from torch's global generator on the device."""
+        return [sigma * torch.randn(batch, link.generator.noise_dim, device=self.device) for link in self.links]
+
+    @torch.no_grad()
+    def frames(self, noise: Sequence[Tensor], y: Tensor | None, span: Span) -> Tensor:
+        """The frames ``span`` of the last stage's videos, computing of earlier stages only what they need.
+
+        Equal to those frames of :meth:`videos`; each stage says by its field of view which frames of its
+        source the asked ones depend on.
+
+        Args:
+            noise: one ``(B, noise_dim)`` per stage.
+            y: class indices ``(B,)`` or None.
+            span: frames of the last stage's clip.
+
+        Returns:
+            Tensor: ``(B, span.frames, C, H, W)``, values in [-1, 1].
+        """
+        return self._frames(len(self.links) - 1, noise, y, span)
+
+    def _frames(self, index: int, noise: Sequence[Tensor], y: Tensor | None, span: Span) -> Tensor:
+        generator = self.links[index].generator
+        needed = generator.source_span(span)
+        x_l = None if needed is None else self._frames(index - 1, noise, y, needed)
+        video: Tensor = generator(noise[index], y, x_l, span)
+        return video
+
+    @torch.no_grad()
+    def videos(self, noise: Sequence[Tensor], y: Tensor | None) -> dict[str, Tensor]:
+        """Every stage's whole videos ``(B, T, C, H, W)`` by name, each the unrolling of the one before."""
+        videos: dict[str, Tensor] = {}
+        x_l = None
+        for link, z in zip(self.links, noise, strict=True):
+            x_l = link.generator(z, y, x_l, Span.whole(link.clip.frames))
+            videos[link.name] = x_l
+        return videos

@@ -1,0 +1,60 @@
+"""The names in a spec: the experiment's, the stages', and those of components with their options."""
+
+from __future__ import annotations
+
+import re
+
+from framework.build import stage_path
+from framework.check.findings import Findings
+from framework.experiment import Experiment, Training
+from framework.graph import Stage
+from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, Component, InputError, Registry
+from registry.convert import structure, unstructure
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NAME_RULE = "letters, digits, '_' and '-', a letter first"
+
+
+def check_names(experiment: Experiment, findings: Findings) -> None:
+    """Every name and every option of every component."""
+    if findings.sound("name") and not _NAME.fullmatch(experiment.name):
+        findings.add("name", f"{experiment.name!r} cannot name a folder", _NAME_RULE)
+    _component(findings, DATASETS, experiment.data, "data")
+    names = experiment.graph.names()
+    for stage in experiment.graph.stages:
+        where = stage_path(stage)
+        if findings.sound(f"{where}.name"):
+            if not _NAME.fullmatch(stage.name):
+                findings.add(f"{where}.name", f"{stage.name!r} cannot name a folder", _NAME_RULE)
+            elif names.count(stage.name) > 1:
+                findings.add(f"{where}.name", f"{names.count(stage.name)} stages have this name", "a name for each")
+        _components(findings, stage, where)
+        _training(experiment, stage, findings)
+
+
+def _components(findings: Findings, stage: Stage, where: str) -> None:
+    _component(findings, GENERATORS, stage.generator, f"{where}.generator")
+    _component(findings, LOSSES, stage.loss, f"{where}.loss")
+    for name, component in stage.discriminators.items():
+        _component(findings, DISCRIMINATORS, component, f"{where}.discriminators.{name}")
+        if not name.isidentifier():
+            findings.add(f"{where}.discriminators.{name}", f"{name!r} is no name", "a Python identifier")
+    if stage.view is not None:
+        _component(findings, VIEWS, stage.view, f"{where}.view")
+    if stage.data_view is not None:
+        _component(findings, VIEWS, stage.data_view, f"{where}.data_view")
+
+
+def _component(findings: Findings, kind: Registry, component: Component, where: str) -> None:
+    if findings.sound(where):
+        findings.problems += kind.check(component, where)
+
+
+def _training(experiment: Experiment, stage: Stage, findings: Findings) -> None:
+    where = f"{stage_path(stage)}.training"
+    if not findings.sound(where):
+        return
+    try:
+        structure({**unstructure(Training()), **stage.training}, Training, where)
+    except InputError as error:
+        findings.take(error)

@@ -1,0 +1,155 @@
+"""``--set KEY=VALUE``: change a spec's plain data before it is checked.
+
+``KEY`` is a path as error messages print it: ``training.iterations``, ``graph.stages.mid.window``,
+``graph.stages.mid.generator.channels``; ``stages.`` is short for ``graph.stages.``. ``VALUE`` is JSON,
+a Python literal, or text. Where a component stands, ``VALUE`` is a name, or a call with options:
+``stages.mid.view=AreaView`` keeps the options that the new component has too,
+``stages.mid.view=AreaView(time=2, space=2)`` sets exactly these, and ``null`` removes it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, InputError, Registry
+from registry.errors import join
+
+_KIND_AT = {"generator": GENERATORS, "view": VIEWS, "data_view": VIEWS, "loss": LOSSES, "data": DATASETS}
+_OPEN = {"discriminators", "options", "training"}
+"""Tables that take keys they do not hold yet. (The experiment's own ``training`` lists all its fields.)"""
+
+
+def apply_overrides(data: dict[str, Any], settings: Iterable[str]) -> list[str]:
+    """Change ``data`` in place by each ``KEY=VALUE``; returns notes on options that a swap dropped.
+
+    Raises:
+        InputError: a setting that is no ``KEY=VALUE``, or whose key leads nowhere; all of them at once.
+    """
+    notes: list[str] = []
+    problems = []
+    for setting in settings:
+        try:
+            notes += _apply(data, setting)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return notes
+
+
+def _apply(data: dict[str, Any], setting: str) -> list[str]:
+    key, equals, text = setting.partition("=")
+    parts = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
+    if not equals or not parts:
+        raise InputError.of(f"--set {setting}", "is no setting", allowed="KEY=VALUE")
+    if parts[0] == "stages":
+        parts.insert(0, "graph")
+    if parts[-1] == "type" and len(parts) > 1:
+        parts.pop()
+    holder, place = data, ""
+    for part in parts[:-1]:
+        holder, name = _step(holder, part, place, opens=False)
+        holder, place = holder[name], join(place, part)
+    holder, name = _step(holder, parts[-1], place, opens=True)
+    place = join(place, parts[-1])
+    kind = DISCRIMINATORS if parts[-2:-1] == ["discriminators"] else _KIND_AT.get(parts[-1])
+    if kind is None or (len(parts) > 2 and _inside_component(data, parts[:-1])):
+        holder[name] = _value(text)
+        return []
+    return _swap(holder, name, text.strip(), kind, place)
+
+
+def _step(holder: Any, part: str, place: str, *, opens: bool) -> tuple[Any, Any]:
+    """The container and the key in it that ``part`` names, one level down from ``holder``."""
+    if isinstance(holder, list):
+        for index, item in enumerate(holder):
+            if part in (str(index), item.get("name") if isinstance(item, dict) else None):
+                return holder, index
+        names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(holder)]
+        raise InputError.unknown(join(place, part), "entry", part, names)
+    if _is_component(holder) and part != "options":
+        holder = holder["options"]
+        if not opens and part not in holder:
+            raise InputError.unknown(join(place, part), "option set here", part, holder)
+        return holder, part
+    if not isinstance(holder, dict):
+        raise InputError.of(join(place, part), f"{place} holds a plain value, nothing is inside it")
+    if part not in holder and not (opens and place.rpartition(".")[2] in _OPEN and place != "training"):
+        raise InputError.unknown(join(place, part), "field", part, holder)
+    return holder, part
+
+
+def _inside_component(data: Any, parts: list[str]) -> bool:
+    """Whether the path leads to a component or into its options."""
+    for number, part in enumerate(parts):
+        if _is_component(data):
+            return True
+        place = ".".join(parts[:number])
+        holder, name = _step(data, part, place, opens=True)
+        data = holder[name]
+    return _is_component(data)
+
+
+def _swap(holder: dict[str, Any], name: str, text: str, kind: Registry, place: str) -> list[str]:
+    """Put another component where one stands."""
+    if text in ("null", "None"):
+        if kind is DISCRIMINATORS:
+            holder.pop(name, None)
+        else:
+            holder[name] = None
+        return []
+    try:
+        component = json.loads(text) if text.startswith("{") else _component(ast.parse(text, mode="eval").body, text)
+    except (SyntaxError, ValueError) as error:
+        raise InputError.of(place, f"{text!r} is no component ({error})", "NAME, NAME(option=value, ...) or null") from None
+    old = holder.get(name)
+    if "(" in text or text.startswith("{") or not _is_component(old):
+        holder[name] = component
+        return []
+    new = component["type"]
+    known = kind.options(new) if new in kind.names() else old["options"]
+    kept = {option: value for option, value in old["options"].items() if option in known}
+    holder[name] = {"type": new, "options": kept}
+    dropped = [option for option in old["options"] if option not in kept]
+    return [f"{place}: {new} has no option {', '.join(dropped)}; left out"] if dropped else []
+
+
+def _component(node: ast.expr, text: str) -> dict[str, Any]:
+    """``NAME`` or ``NAME(option=value)`` as a component's plain data; options may be components in turn."""
+    if isinstance(node, ast.Name):
+        return {"type": node.id, "options": {}}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+        return {
+            "type": node.func.id,
+            "options": {str(word.arg): _literal(word.value, text) for word in node.keywords if word.arg},
+        }
+    raise ValueError("expected a name or a call with named options")
+
+
+def _literal(node: ast.expr, text: str) -> Any:
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_literal(item, text) for item in node.elts]
+    if isinstance(node, (ast.Call, ast.Name)):
+        plain = {"true": True, "false": False, "null": None}
+        if isinstance(node, ast.Name) and node.id in plain:
+            return plain[node.id]
+        return _component(node, text)
+    return ast.literal_eval(node)
+
+
+def _value(text: str) -> Any:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError):
+            continue
+        return list(value) if isinstance(value, tuple) else value
+    return text
+
+
+def _is_component(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"type", "options"}

@@ -1,0 +1,127 @@
+"""Videos as pictures and films that a person looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+
+GAP = 2
+"""Pixels between the tiles of a picture."""
+GROUND = 255
+"""Grey value between the tiles."""
+LEAST_SIDE = 128
+"""Small videos are enlarged, by a whole factor, to at least this many pixels a side in films."""
+MOST_COLUMNS = 12
+"""Moments shown in a contact sheet."""
+
+
+def to_pixels(video: Tensor) -> Pixels:
+    """Videos ``(B, T, C, H, W)`` with values in [-1, 1] as uint8 ``(B, T, H, W, 3)``; one channel is shown grey."""
+    scaled = video.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
+    pixels: Pixels = scaled.permute(0, 1, 3, 4, 2).cpu().numpy().astype(np.uint8)
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels[..., :3]
+
+
+def contact_sheet(videos: Mapping[str, Tensor]) -> Pixels:
+    """One picture: a band of rows per sample, in it a row per stage; columns are moments, evenly over time.
+
+    All stages show the same moments at the same size, so that what an upsampling stage adds stands right
+    below what it was made of.
+
+    Args:
+        videos: each stage's ``(B, T, C, H, W)`` of the same samples, the base first.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    stages = [to_pixels(video) for video in videos.values()]
+    side = max(stage.shape[2] for stage in stages)
+    columns = min(MOST_COLUMNS, *(stage.shape[1] for stage in stages))
+    bands = []
+    for sample in range(len(stages[0])):
+        rows = []
+        for stage in stages:
+            moments = np.floor(np.linspace(0, stage.shape[1], columns, endpoint=False)).astype(int)
+            rows.append(_tile([[_enlarge(stage[sample, moment], side) for moment in moments]], gap=1))
+        bands.append([_tile([[row] for row in rows], gap=1)])
+    return _enlarge_to(_tile(bands, gap=2 * GAP), least=64 * columns)
+
+
+def side_by_side(videos: Mapping[str, Tensor], columns: int = 2) -> Pixels:
+    """One film: each sample with its stages side by side, all at the length and size of the last.
+
+    Args:
+        videos: each stage's ``(B, T, C, H, W)`` of the same samples, the base first.
+        columns: samples in a row.
+
+    Returns:
+        uint8 ``(T, H, W, 3)``, H and W even as video encoders want them.
+    """
+    stages = [to_pixels(video) for video in videos.values()]
+    frames = max(stage.shape[1] for stage in stages)
+    side = max(stage.shape[2] for stage in stages)
+    side *= -(-LEAST_SIDE // side)
+    film = []
+    for time in range(frames):
+        samples = [
+            _tile([[_enlarge(stage[sample, time * stage.shape[1] // frames], side) for stage in stages]], gap=GAP)
+            for sample in range(len(stages[0]))
+        ]
+        samples += [np.full_like(samples[0], GROUND)] * (-len(samples) % columns)
+        film.append(_tile([samples[i : i + columns] for i in range(0, len(samples), columns)], gap=4 * GAP))
+    return _even(np.stack(film))
+
+
+def save_picture(path: Path, picture: Pixels) -> None:
+    """Write ``picture``, uint8 ``(H, W, 3)``, as PNG; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    Image.fromarray(picture).save(partial, format="png")
+    partial.replace(path)
+
+
+def save_gif(path: Path, film: Pixels, rate: int) -> None:
+    """Write ``film``, uint8 ``(T, H, W, 3)``, as an endless GIF of ``rate`` frames per second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    first, *rest = [Image.fromarray(frame) for frame in film]
+    first.save(partial, format="gif", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0)
+    partial.replace(path)
+
+
+def _tile(rows: list[list[Pixels]], gap: int) -> Pixels:
+    """Tiles of one size in a grid, with ``gap`` pixels between."""
+    height, width = rows[0][0].shape[:2]
+    shape = (len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3)
+    picture = np.full(shape, GROUND, np.uint8)
+    for i, row in enumerate(rows):
+        for j, tile in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            picture[top : top + height, left : left + width] = tile
+    return picture
+
+
+def _enlarge(frame: Pixels, side: int) -> Pixels:
+    """A frame at ``side`` pixels, its pixels shown as squares (or as near as the factor allows)."""
+    rows = np.arange(side) * frame.shape[0] // side
+    columns = np.arange(side) * frame.shape[1] // side
+    return frame[rows[:, None], columns]
+
+
+def _enlarge_to(picture: Pixels, least: int) -> Pixels:
+    """The picture by the whole factor that makes it at least ``least`` pixels wide."""
+    factor = max(1, -(-least // picture.shape[1]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _even(film: Pixels) -> Pixels:
+    """The film padded to an even height and width."""
+    pad = [(0, 0), (0, film.shape[1] % 2), (0, film.shape[2] % 2), (0, 0)]
+    return np.pad(film, pad, constant_values=GROUND)

@@ -1,0 +1,31 @@
+"""Random numbers that are a function of where a run stands, so that no generator state is ever saved."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, *place: int | str) -> int:
+    """A 63-bit seed for one ``place`` (stage, rank, iteration, ...) of a run seeded with ``seed``."""
+    words = [seed, *(_number(part) for part in place)]
+    high, low = np.random.SeedSequence(words).generate_state(2, np.uint32)
+    return (int(high) << 31) ^ int(low)
+
+
+def reseed(seed: int, *place: int | str) -> None:
+    """Start torch's generators, on every device, at this place of the run."""
+    torch.manual_seed(derive(seed, *place))
+
+
+def generator_at(seed: int, *place: int | str) -> torch.Generator:
+    """A CPU generator that starts at this place of the run."""
+    return torch.Generator().manual_seed(derive(seed, *place))
+
+
+def _number(part: int | str) -> int:
+    if isinstance(part, int):
+        return part
+    return int.from_bytes(hashlib.sha256(part.encode()).digest()[:8], "little")

@@ -1,0 +1,148 @@
+"""The MMEngine side of training one stage: its loop, its runner, its optimizers.
+
+MMEngine drives hooks, devices, distribution and visualization. Three things are done otherwise than
+its stock classes do them: the loop takes up a run at any iteration at once (its own would draw every
+batch again), randomness follows from the position (its own is not restored), and checkpoints are
+verified and weights-only (its own pickle their log buffers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import BaseLoop, Runner
+from mmengine.visualization import TensorboardVisBackend, Visualizer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from framework.adversarial_stage import AdversarialStage
+from framework.experiment import Training
+
+
+class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
+    """Iterations ``first <= i < iterations`` of one stage; each takes ``per_iteration`` batches.
+
+    Args:
+        runner: whose model trains.
+        dataloader: begins with the batches of iteration ``first``.
+        first: the first iteration to run.
+        iterations: at which the stage is done.
+        per_iteration: batches in one iteration.
+        reseed: called with the iteration before each, to start the random numbers there.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[dict[str, Any]],
+        first: int,
+        iterations: int,
+        per_iteration: int,
+        reseed: Callable[[int], None],
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self._iter = first
+        self._max_iters = iterations
+        self._per_iteration = per_iteration
+        self._reseed = reseed
+
+    @property
+    def iter(self) -> int:
+        """Iterations done."""
+        return self._iter
+
+    @property
+    def max_iters(self) -> int:
+        """At which the stage is done."""
+        return self._max_iters
+
+    @property
+    def epoch(self) -> int:
+        """MMEngine asks for it; a stage is counted in iterations."""
+        return 0
+
+    @property
+    def max_epochs(self) -> int:
+        """MMEngine asks for it; a stage is counted in iterations."""
+        return 1
+
+    def run(self) -> nn.Module:
+        """Train to the end."""
+        runner = self.runner
+        runner.call_hook("before_train")
+        runner.call_hook("before_train_epoch")
+        runner.model.train()
+        batches = iter(self.dataloader)
+        while self._iter < self._max_iters:
+            data = [next(batches) for _ in range(self._per_iteration)]
+            self._reseed(self._iter)
+            runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data)
+            outputs = runner.model.train_step(data, optim_wrapper=runner.optim_wrapper)
+            runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data, outputs=outputs)
+            self._iter += 1
+        runner.call_hook("after_train_epoch")
+        runner.call_hook("after_train")
+        return runner.model  # type: ignore[no-any-return]
+
+
+class StageRunner(Runner):  # type: ignore[misc]  # MMEngine is untyped
+    """An MMEngine runner without the environment report of each start: ``environment.json`` has it once."""
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        return
+
+
+def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapperDict:
+    """Adam for the generator and one Adam for all the discriminators (appendix A)."""
+    rates = {"generator": training.generator_lr, "discriminator": training.discriminator_lr}
+    networks = {"generator": model.generator, "discriminator": model.discriminators}
+    return OptimWrapperDict(
+        **{
+            name: OptimWrapper(torch.optim.Adam(networks[name].parameters(), lr=rates[name], betas=training.betas))
+            for name in networks
+        }
+    )
+
+
+def make_runner(
+    name: str,
+    model: AdversarialStage,
+    optimizers: OptimWrapperDict,
+    loader: DataLoader[dict[str, Any]],
+    loop: dict[str, Any],
+    hooks: Sequence[Hook],
+    work_dir: Path,
+    tensorboard: Path,
+) -> StageRunner:
+    """The runner of one stage.
+
+    Args:
+        name: of the run and stage, unique in this process.
+        model: what trains.
+        optimizers: from :func:`make_optimizers`.
+        loader: the batches of what is left to do.
+        loop: arguments of :class:`StageLoop` other than runner and loader.
+        hooks: in place of MMEngine's for logging, timing and checkpoints.
+        work_dir: for whatever hooks of the user's own write.
+        tensorboard: folder of the TensorBoard events.
+    """
+    stock = dict.fromkeys(("timer", "logger", "param_scheduler", "checkpoint", "sampler_seed"))
+    return StageRunner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        train_cfg={"type": StageLoop, **loop},
+        optim_wrapper=optimizers,
+        default_hooks=stock,
+        custom_hooks=list(hooks),
+        visualizer=Visualizer(name=name, vis_backends=[TensorboardVisBackend(str(tensorboard))]),
+        experiment_name=name,
+        log_level="WARNING",
+        env_cfg={"dist_cfg": {"backend": "gloo"}},
+        randomness={"seed": 0},
+    )

@@ -1,0 +1,141 @@
+"""From a dataset to the batches one stage trains on: which windows, read from where, viewed how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from components.clip import Clip, Span
+from components.views import View
+from datasets import ClipSampler, VideoDataset, positions
+from framework.graph import Stage, StageGraph
+
+
+class StageData:
+    """Where a stage's windows lie in its clip and in the data, and the views between the two.
+
+    Args:
+        graph: the cascade.
+        stage: the one that trains.
+        route: the views from the graph's clip to the stage's, in order of application.
+        view: the stage's edge to its source; None in the base stage.
+    """
+
+    def __init__(self, graph: StageGraph, stage: Stage, route: list[View], view: View | None) -> None:
+        self.conditional = graph.classes is not None
+        self.frames = stage.training_clip.frames
+        self.total = stage.clip.frames
+        self._route = route
+        self._lengths = _lengths(graph.clip, route)
+        self._step = 1 if view is None else view.time
+
+    @property
+    def starts(self) -> int:
+        """How many windows the clip has: one at every whole frame of the source."""
+        return (self.total - self.frames) // self._step + 1
+
+    def window(self, number: int) -> Span:
+        """The ``number``-th window, as frames of the stage's clip."""
+        start = number * self._step
+        return Span(start, start + self.frames, self.total)
+
+    def draw_window(self) -> Span:
+        """A window drawn uniformly (section 3.2) from torch's global generator."""
+        return self.window(int(torch.randint(self.starts, ())))
+
+    def spans(self, window: Span) -> list[Span]:
+        """The frames that ``window`` is made of: in the data's clip first, then after each view of the route."""
+        spans = [window]
+        for view, length in zip(reversed(self._route), reversed(self._lengths), strict=True):
+            spans.insert(0, view.input_span(spans[0], length))
+        return spans
+
+    def videos(self, batch: Mapping[str, Any], device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """A batch of windows of the stage's clip, made of the loader's frames on ``device``.
+
+        Args:
+            batch: ``frames``, uint8 ``(B, T, H, W, C)``, and ``label``, int64 ``(B,)``.
+            device: where the views are computed.
+
+        Returns:
+            ``(B, window, C, H, W)`` with values in [-1, 1], and class indices ``(B,)`` or None.
+        """
+        video = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
+        # All windows of a batch have one length, and views treat every place of a clip alike.
+        for view, span in zip(self._route, self.spans(self.window(0))[1:], strict=True):
+            video = view.forward_span(video, span)
+        return video, batch["label"].to(device, non_blocking=True) if self.conditional else None
+
+
+class StageClips(Dataset[dict[str, Any]]):
+    """What stands at each position of a stage's training sequence: a pure function of seed and position."""
+
+    def __init__(self, dataset: VideoDataset, graph: StageGraph, data: StageData, seed: int) -> None:
+        self._dataset = dataset
+        self._data = data
+        self._sampler = ClipSampler(dataset.lengths(), graph.clip.frames, seed, short=dataset.short)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """The frames of the data that one window is made of, uint8 ``(T, H, W, C)``, and its clip's label."""
+        clip, start = self._sampler(position)
+        number = int(self._sampler.draw(position).integers(self._data.starts))
+        needed = self._data.spans(self._data.window(number))[0]
+        frames = self._dataset.window(clip, start + needed.start, needed.frames)
+        label = self._dataset.label(clip)
+        return {"frames": torch.from_numpy(frames), "label": -1 if label is None else label}
+
+    def labels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the data's own mix of classes."""
+        clips = torch.randint(len(self._dataset), (count,), generator=generator)
+        return torch.tensor([self._dataset.label(int(clip)) for clip in clips])
+
+
+class PositionBatches:
+    """The positions of each batch from iteration ``start`` on; starting late costs nothing.
+
+    Args:
+        start: the first iteration.
+        stop: the iteration after the last.
+        per_iteration: batches in an iteration.
+        batch_size: over all processes together.
+        rank: this process.
+        world: number of processes.
+    """
+
+    def __init__(
+        self, start: int, stop: int, per_iteration: int, batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self._steps = range(start * per_iteration, stop * per_iteration)
+        self._share = (batch_size, rank, world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Every batch as a list of positions."""
+        return (list(positions(step, *self._share)) for step in self._steps)
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._steps)
+
+
+def make_loader(clips: StageClips, batches: PositionBatches, workers: int) -> DataLoader[dict[str, Any]]:
+    """A loader of ``batches`` in their order; each is ``frames``, uint8 ``(B, T, H, W, C)``, and ``label`` ``(B,)``."""
+    return DataLoader(
+        clips,
+        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists with a length will do
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=False,
+    )
+
+
+def _lengths(clip: Clip, route: list[View]) -> list[int]:
+    """Frames of the clip that each view of the route is applied to."""
+    lengths = []
+    for view in route:
+        lengths.append(clip.frames)
+        clip = view.clip(clip)
+    return lengths

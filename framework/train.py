@@ -1,0 +1,91 @@
+"""Train a whole experiment: its stages one after another, each from where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from framework.artifact import MANIFEST, read_manifest
+from framework.check_data import open_data
+from framework.experiment import Experiment
+from framework.graph import Stage
+from framework.run_folder import RunFolder
+from framework.train_stage import train_stage
+from registry import InputError
+from registry.cli import say
+
+
+def train(experiment: Experiment, work_dir: str | Path, only: str | None = None, *, restart: bool = False) -> RunFolder:
+    """Train every stage, or just ``only``, in ``work_dir``; what is done already is not done again.
+
+    Args:
+        experiment: checked.
+        work_dir: a new folder, or that of an earlier run of the same experiment, which is taken up.
+        only: a stage to train alone; the stages before it must be done.
+        restart: put an earlier run in ``work_dir`` aside and begin anew.
+
+    Raises:
+        InputError: before anything is written: a stage cannot train yet, the data does not fit the graph,
+            or ``work_dir`` holds something else.
+    """
+    refuse_joint(experiment)
+    run = RunFolder(work_dir)
+    stages = _asked(run, experiment, only)
+    dataset = open_data(experiment)
+    if restart:
+        _restart(run)
+    run.refuse_others(experiment, dataset.fingerprint)
+    run.begin(experiment, dataset.fingerprint)
+    for number, stage in enumerate(stages, 1):
+        if is_done(run, stage):
+            say(f"{stage.name}: done ({read_manifest(run.artifact(stage.name)).iterations} iterations)")
+            continue
+        say(f"{stage.name}: stage {number} of {len(stages)}, {stage.clip}")
+        train_stage(run, experiment, stage, dataset)
+    _summary(run, stages)
+    return run
+
+
+def refuse_joint(experiment: Experiment) -> None:
+    """Say plainly that joint training is declared but not built.
+
+    Raises:
+        InputError: a stage is marked to train jointly.
+    """
+    for stage in experiment.graph.stages:
+        if stage.joint:
+            raise InputError.of(
+                f"graph.stages.{stage.name}.joint", "joint training (appendix H) is not built yet", "false"
+            )
+
+
+def is_done(run: RunFolder, stage: Stage) -> bool:
+    """Whether the stage's artifact is there."""
+    return (run.artifact(stage.name) / MANIFEST).is_file()
+
+
+def _asked(run: RunFolder, experiment: Experiment, only: str | None) -> list[Stage]:
+    if only is None:
+        return experiment.graph.order()
+    chain = experiment.graph.chain(only)
+    missing = [stage.name for stage in chain[:-1] if not is_done(run, stage)]
+    if missing:
+        raise InputError.of(
+            "--stage", f"{only!r} stands on {', '.join(missing)}, not trained in {run.path}", "a stage whose sources are done"
+        )
+    return [chain[-1]]
+
+
+def _restart(run: RunFolder) -> None:
+    if aside := run.put_aside():
+        say(f"the earlier run is now in {aside}")
+
+
+def _summary(run: RunFolder, stages: list[Stage]) -> None:
+    say(f"trained in {run.path}:")
+    for stage in stages:
+        say(
+            f"  {stage.name}: {run.artifact(stage.name)}, {run.metrics(stage.name).name}, "
+            f"pictures in {run.samples(stage.name)}"
+        )
+    say(f"  TensorBoard: tensorboard --logdir {run.path / 'tensorboard'}")
+    say(f"generate from it: python tools/generate.py {run.path}")

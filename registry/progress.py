@@ -1,0 +1,31 @@
+"""Progress on long work: a bar on a terminal, a plain line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+LOG_SECONDS = 30.0
+"""Time between two lines in a log file."""
+
+
+class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
+    """tqdm on stderr, with rate and time left; where stderr is no terminal, a plain line every 30 s."""
+
+    def __init__(self, **options: Any) -> None:
+        self._terminal = sys.stderr.isatty()
+        pace = {} if self._terminal else {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "ncols": 0, "leave": False}
+        super().__init__(file=sys.stderr, dynamic_ncols=self._terminal, **pace, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Show the state: redraw the bar, or write a line."""
+        if self._terminal:
+            super().display(msg, pos)
+        elif msg is None:
+            self.fp.write(f"{self}\n")
+
+    def note(self, line: str) -> None:
+        """Write ``line`` to stderr without spoiling the bar."""
+        self.write(line, file=sys.stderr)

@@ -1,0 +1,61 @@
+"""Train the cascade that SPEC declares, its stages one after another. The same command again carries on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from framework.describe import describe, describe_json
+from framework.spec_file import load_spec
+from framework.train import train
+from registry import InputError
+from registry.cli import run, say
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Train, or say what would be trained."""
+    experiment, notes = load_spec(arguments.spec, arguments.set)
+    sys.stderr.writelines(f"note: {note}\n" for note in notes)
+    if arguments.dry_run:
+        say(describe_json(experiment) if arguments.json else describe(experiment))
+        return 0
+    if arguments.launcher != "none":
+        raise InputError.of("--launcher", f"{arguments.launcher!r} is not built yet", allowed="none")
+    work_dir = arguments.work_dir or Path("runs") / experiment.name
+    train(experiment, work_dir, arguments.stage, restart=arguments.restart)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="tools/train.py",
+        description=__doc__,
+        epilog="examples: python tools/train.py exp/quickstart.py --set training.iterations=100; "
+        "python tools/train.py exp/bdd_3stage.py --dry-run",
+    )
+    parser.add_argument("spec", metavar="SPEC", help="a Python spec, or a saved spec.json")
+    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
+    parser.add_argument("--stage", metavar="NAME", help="train this stage alone; those before it must be done")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the spec: training.batch_size=64, stages.mid.window=6, stages.mid.generator.channels=64, "
+        "stages.mid.view=AreaView, stages.mid.discriminators.matching=null; may be given several times",
+    )
+    parser.add_argument(
+        "--launcher", choices=LAUNCHERS, default="none", help="how processes are started; only none is built yet"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check the spec at full size, print it, train nothing")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
+    parser.add_argument("--restart", action="store_true", help="put an earlier run in DIR aside and begin anew")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, parser()))
