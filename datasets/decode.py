@@ -8,6 +8,7 @@ scaled as they are; the long side is rounded to whole pixels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def _whole(path: Path, container: InputContainer, stream: VideoStream) -> Iterat
     stream.codec_context.thread_count = 1
     packets, end = 0, 0.0
     for packet in container.demux(stream):
-        packets += packet.size > 0
+        # An AVI repeats a frame with an empty packet; the empty one without a time only ends the stream.
+        packets += packet.size > 0 or packet.dts is not None
         if packet.is_corrupt:
             raise VideoError(path, f"is damaged: packet {packets} is corrupt")
         for frame in packet.decode():
@@ -109,10 +111,11 @@ def _promised_packets(container: InputContainer, stream: VideoStream) -> int:
 
 def _promised_seconds(stream: VideoStream) -> float:
     """Matroska's tag ``DURATION``, ``00:00:10.333000000``, in seconds; 0 when there is none."""
-    seconds = 0.0
-    for part in stream.metadata.get("DURATION", "0").split(":"):
-        seconds = 60 * seconds + float(part)
-    return seconds
+    match = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    if match is None:
+        return 0.0
+    hours, minutes, seconds = map(float, match.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def _to_array(frame: VideoFrame, stream: VideoStream, size: int) -> Frames:

@@ -105,6 +105,8 @@ class ClipStore(VideoDataset):
             DamagedStoreError: the data is missing or damaged.
         """
         self.check_window(clip, start, frames)
+        if not 0 <= level < len(self.manifest.levels):
+            raise IndexError(f"level {level} is none of the store's {len(self.manifest.levels)} levels")
         size = self.manifest.levels[level]
         out = np.empty((frames, size.height, size.width, self.channels), np.uint8)
         done = 0

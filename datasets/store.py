@@ -35,7 +35,7 @@ from registry.convert import structure, unstructure
 FORMAT = "stagewise-clips"
 VERSION = 1
 CHUNK_FRAMES = 8
-SHARD_BYTES = 128 * 2**20
+SHARD_BYTES = 64 * 2**20
 """About how many bytes of frames a shard holds; one is held in memory while a store is written."""
 
 MANIFEST = "manifest.json"

@@ -6,6 +6,7 @@ one video at a time, so that whichever dies or takes too long names its video; a
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import time
@@ -75,6 +76,7 @@ class _Worker:
         theirs.close()
         self.number: int | None = None
         self.dead = False
+        self._ready = False
 
     def start(self, number: int, path: Path, timeout: float) -> None:
         """Have it decode the video ``path``, whose place in the order is ``number``."""
@@ -96,7 +98,12 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             self._process.join(timeout=5.0)
             self.stop()
+            if not self._ready:
+                raise RuntimeError(f"a decoding process did not start (exit code {self._process.exitcode})") from None
             return VideoError(self._path, f"crashed the decoder (exit code {self._process.exitcode})")
+        if outcome is None:
+            self._ready = True
+            return None
         self.number = None
         if isinstance(outcome, str):
             raise RuntimeError(f"decoding {self._path} failed:\n{outcome}")
@@ -112,16 +119,19 @@ class _Worker:
 
 
 def _work(decode: Decode, connection: Connection) -> None:
-    """A worker's life: paths in, frames or errors out, until the other end is closed."""
+    """A worker's life: paths in, frames or errors out, until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    while True:
-        try:
-            path = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(decode(path))
-        except VideoError as error:
-            connection.send(error)
-        except Exception:  # noqa: BLE001  # a fault of the program: told to the parent, which raises it
-            connection.send(traceback.format_exc())
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(None)  # a process that dies from here on dies of its video
+        while True:
+            connection.send(_outcome(decode, connection.recv()))
+
+
+def _outcome(decode: Decode, path: Path) -> Frames | VideoError | str:
+    """A video's frames, its error, or the traceback of a fault of the program, which the parent raises."""
+    try:
+        return decode(path)
+    except VideoError as error:
+        return error
+    except Exception:  # noqa: BLE001  # nothing is hidden: see above
+        return traceback.format_exc()

@@ -68,7 +68,8 @@ class StoreWriter:
         self._finished = False
         self._partial = path.with_name(f"{path.name}.partial")
         self._lock = _claim(self._partial)
-        self._group = zarr.open_group(self._partial, mode="w", zarr_format=3)
+        # Not mode "w": that would remove the folder, and the lock with it.
+        self._group = zarr.open_group(self._partial, mode="w-", zarr_format=3)
         self._array = self._group.create_array(
             "levels/0",
             shape=(0, *self._shape),

@@ -27,10 +27,13 @@ def _problems(experiment: Experiment, dataset: VideoDataset) -> list[Problem]:
     if len(dataset) == 0:
         return [Problem(where, "holds no clip")]
     problems = []
-    wanted, there = (graph.clip.height, graph.clip.width, graph.clip.channels), (
-        dataset.height,
-        dataset.width,
-        dataset.channels,
+    wanted, there = (
+        (graph.clip.height, graph.clip.width, graph.clip.channels),
+        (
+            dataset.height,
+            dataset.width,
+            dataset.channels,
+        ),
     )
     if wanted != there:
         what = f"graph.clip is {graph.clip}, but the clips are {_size(there)}"

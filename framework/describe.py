@@ -28,7 +28,9 @@ def describe(experiment: Experiment) -> str:
         rows = [("clip", _path(facts["clip_in"], str(stage.clip)))]
         rows.append(("window", _path(facts["window_in"], facts["window_out"])))
         rows += [("views", " then ".join(facts["data_views"]) or "the data as it is")]
-        rows += [(name, f"{count:,} parameters, {facts['networks'][name]}") for name, count in facts["parameters"].items()]
+        rows += [
+            (name, f"{count:,} parameters, {facts['networks'][name]}") for name, count in facts["parameters"].items()
+        ]
         rows += [("trains on", facts["trains_on"])]
         width = max(len(name) for name, _ in rows)
         lines += [f"   {name:<{width}}  {text}" for name, text in rows]

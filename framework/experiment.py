@@ -66,6 +66,17 @@ class Experiment:
         """The experiment's training with the fields in which ``stage`` differs."""
         return structure({**unstructure(self.training), **stage.training}, Training)
 
+    def with_stage(self, name: str, **changes: Any) -> Experiment:
+        """The experiment with some fields of the stage ``name`` changed, for specs that derive from others.
+
+        Raises:
+            InputError: there is no such stage.
+            TypeError: there is no such field.
+        """
+        changed = attrs.evolve(self.graph[name], **changes)
+        stages = tuple(changed if stage.name == name else stage for stage in self.graph.stages)
+        return attrs.evolve(self, graph=attrs.evolve(self.graph, stages=stages))
+
 
 def dump(experiment: Experiment) -> str:
     """The experiment as JSON text; ``load(dump(x)) == x``."""

@@ -33,7 +33,7 @@ class Stage:
     """The edge: applied to this stage's clip it gives the source's clip."""
     window: Positive | None = None
     """Frames of this stage's clip in a training window; None is the whole clip."""
-    loss: Component = use("GeometricHinge")
+    loss: Component = attrs.field(factory=lambda: use("GeometricHinge"))
     data_view: Component | None = None
     """Leads from the graph's clip to this stage's clip. Needed by a last stage whose clip is another
     than the graph's; any other stage's clip follows from the views of the stages after it."""

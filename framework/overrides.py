@@ -105,7 +105,9 @@ def _swap(holder: dict[str, Any], name: str, text: str, kind: Registry, place: s
     try:
         component = json.loads(text) if text.startswith("{") else _component(ast.parse(text, mode="eval").body, text)
     except (SyntaxError, ValueError) as error:
-        raise InputError.of(place, f"{text!r} is no component ({error})", "NAME, NAME(option=value, ...) or null") from None
+        raise InputError.of(
+            place, f"{text!r} is no component ({error})", "NAME, NAME(option=value, ...) or null"
+        ) from None
     old = holder.get(name)
     if "(" in text or text.startswith("{") or not _is_component(old):
         holder[name] = component

@@ -58,7 +58,9 @@ def import_modules(names: Any, folders: Iterable[Path]) -> None:
                 importlib.import_module(name)
             except ModuleNotFoundError as error:
                 if error.name != name:
-                    raise InputError.of(f"imports: {name}", f"needs a module that is not there: {error.name}") from error
+                    raise InputError.of(
+                        f"imports: {name}", f"needs a module that is not there: {error.name}"
+                    ) from error
                 folders_text = ", ".join(str(folder) for folder in dict.fromkeys(looked_in))
                 raise InputError.of(
                     f"imports: {name}", f"there is no such module on Python's path nor in {folders_text}"

@@ -70,7 +70,9 @@ def _asked(run: RunFolder, experiment: Experiment, only: str | None) -> list[Sta
     missing = [stage.name for stage in chain[:-1] if not is_done(run, stage)]
     if missing:
         raise InputError.of(
-            "--stage", f"{only!r} stands on {', '.join(missing)}, not trained in {run.path}", "a stage whose sources are done"
+            "--stage",
+            f"{only!r} stands on {', '.join(missing)}, not trained in {run.path}",
+            "a stage whose sources are done",
         )
     return [chain[-1]]
 

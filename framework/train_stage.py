@@ -16,7 +16,6 @@ from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import load_cascade, manifest_digest, save_artifact
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
-
 from framework.checkpoint import load_latest
 from framework.experiment import Experiment, Training
 from framework.graph import Stage
@@ -170,5 +169,3 @@ def estimate_statistics(experiment: Experiment, stage: Stage, model: Adversarial
                 noise = model.sources.noise(batch)
                 x_l = model.sources.frames(noise, labels, Span.whole(model.sources.clip.frames))
             generator(z, labels, x_l, Span.whole(stage.clip.frames))
-
-

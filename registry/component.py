@@ -32,9 +32,9 @@ class Component:
         return f"{self.type}({options})"
 
 
-def use(type: str, /, **options: Any) -> Component:
+def use(name: str, /, **options: Any) -> Component:
     """Name a component in a spec: ``use("DVDGenerator", channels=96)``."""
-    return Component(type, options)
+    return Component(name, options)
 
 
 def _show(value: Any) -> str:

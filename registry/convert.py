@@ -19,13 +19,15 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from cattrs.gen import make_dict_structure_fn
 
 from registry.component import Component
-from registry.errors import InputError, Problem, join, nearest
+from registry.errors import InputError, Problem, nearest
 from registry.options import describe
 from registry.types import Range
 
 T = TypeVar("T")
 
 MISSING = "is missing"
+
+_REFUSALS = (InputError, ClassValidationError, IterableValidationError)
 
 
 def structure(data: Any, hint: type[T], where: str = "") -> T:
@@ -36,7 +38,7 @@ def structure(data: Any, hint: type[T], where: str = "") -> T:
     """
     try:
         return _converter.structure(data, hint)
-    except Exception as error:
+    except _REFUSALS as error:
         problems = [problem.under(where) for problem in _problems(error)]
         raise InputError(problems) from None
 
@@ -127,7 +129,7 @@ def _structure_union(value: Any, hint: Any) -> Any:
     for member in members:
         try:
             return _converter.structure(value, member)
-        except (InputError, ClassValidationError, IterableValidationError):
+        except _REFUSALS:
             continue
     raise _refuse(value, hint)
 
@@ -162,7 +164,7 @@ def _each(pairs: Any) -> list[Any]:
     for index, (item, hint) in enumerate(pairs):
         try:
             results.append(_converter.structure(item, hint))
-        except Exception as error:
+        except _REFUSALS as error:
             key = getattr(item, "name", None) or (item.get("name") if isinstance(item, Mapping) else None)
             place = key if isinstance(key, str) and key.isidentifier() else f"[{index}]"
             problems += [problem.under(place) for problem in _problems(error)]
@@ -181,7 +183,7 @@ def _structure_mapping(value: Any, hint: Any) -> dict[str, Any]:
     for key, item in value.items():
         try:
             results[key] = _converter.structure(item, inner)
-        except Exception as error:
+        except _REFUSALS as error:
             problems += [problem.under(key) for problem in _problems(error)]
     if problems:
         raise InputError(problems)
@@ -192,9 +194,7 @@ def _structure_component(value: Any, hint: Any) -> Component:
     if isinstance(value, Component):
         return value
     if not isinstance(value, Mapping) or set(value) - {"type", "options"} or not isinstance(value.get("type"), str):
-        raise InputError(
-            Problem("", f"{_show(value)} is not a component", allowed='use("NAME", option=value, ...)')
-        )
+        raise InputError(Problem("", f"{_show(value)} is not a component", allowed='use("NAME", option=value, ...)'))
     options = value.get("options", {})
     if not isinstance(options, Mapping):
         raise InputError(Problem("options", f"{_show(options)} is not a table of options"))

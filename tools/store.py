@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import _path  # noqa: F401  # before any other import: see there
+
 import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from datasets import ClipStore
+from datasets import ClipStore, DamagedStoreError
 from datasets.picture import contact_sheet, save_png
 from datasets.verify import Damage, verify
-from registry.cli import run, say
+from registry.cli import complain, run, say
 
 DAMAGED = 1
 SHOWN_CLIPS = 10
@@ -19,8 +21,14 @@ SHOWN_CLIPS = 10
 
 def main(arguments: argparse.Namespace) -> int:
     """Inform or verify."""
-    store = ClipStore(path=str(arguments.store))
-    return show_info(store, arguments) if arguments.action == "info" else show_damage(store, arguments)
+    if arguments.action == "info":
+        return show_info(ClipStore(path=str(arguments.store)), arguments)
+    try:
+        store = ClipStore(path=str(arguments.store))
+    except DamagedStoreError as error:
+        complain(str(error))  # without manifest and index there is nothing to hold the rest against
+        return DAMAGED
+    return show_damage(store, arguments)
 
 
 def show_info(store: ClipStore, arguments: argparse.Namespace) -> int:

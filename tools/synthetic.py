@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _path  # noqa: F401  # before any other import: see there
+
 import argparse
 import sys
 from pathlib import Path

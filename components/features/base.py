@@ -37,4 +37,4 @@ class FeatureNetwork(nn.Module, ABC):
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode."""
-        return super().train(False)  # noqa: FBT003  # as torch's own `eval` does
+        return super().train(False)  # as torch's own `eval` does

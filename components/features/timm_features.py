@@ -33,9 +33,9 @@ class TimmFeatures(FeatureNetwork):
     def __init__(self, *, backbone: str = "resnet18", pretrained: bool = False) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # the CPU's alone: GPUs' generators stay as they are
             self.backbone = ImageBackbone(backbone, COLOURS, pretrained=pretrained, own_size=True)
-        self.requires_grad_(False)  # noqa: FBT003  # the argument has no name in torch
+        self.requires_grad_(False)  # the argument has no name in torch
         self.eval()
 
     @property

@@ -71,8 +71,13 @@ class Trunk(nn.Module):
 
     @property
     def field_of_view(self) -> FieldOfView:
-        """The temporal field of view: only the temporal layers look at other frames."""
+        """How far an output frame's computation reaches in time: only the temporal layers look at other frames."""
         return sum((unit.field_of_view for unit in self._units()), FieldOfView())
+
+    @property
+    def low_field_of_view(self) -> FieldOfView:
+        """How far an output frame depends on ``low``, which comes in after the first unit's temporal layer."""
+        return sum((unit.field_of_view for unit in self._units()[1:]), FieldOfView())
 
     def forward(self, condition: Tensor, span: Span, low: Tensor | None = None) -> Tensor:
         """Generate the frames ``span`` of a video.
@@ -84,8 +89,8 @@ class Trunk(nn.Module):
         Args:
             condition: ``(B, condition_dim)``.
             span: the frames wanted.
-            low: the low-resolution video, repeated in time to the frames ``span.widened(field_of_view)`` of the
-                output.
+            low: the frames ``span.widened(low_field_of_view)`` of the low-resolution video in the output's time,
+                ``(B, T, C_l, H_l, W_l)``.
 
         Returns:
             Tensor: ``(B, span.frames, C, H, W)``, values in [-1, 1].
@@ -94,12 +99,12 @@ class Trunk(nn.Module):
         outputs = [span]
         for unit in units[:0:-1]:
             outputs.insert(0, outputs[0].widened(unit.field_of_view))
-        first = held = outputs[0].widened(units[0].field_of_view)
+        held = outputs[0].widened(units[0].field_of_view)
         # Channels-last: the faster memory format, here and on GPUs; all layers keep it.
         x = self.to_features(condition).unflatten(1, (-1, INITIAL_SIZE, INITIAL_SIZE))
         x = x.contiguous(memory_format=torch.channels_last).unsqueeze(1).expand(-1, held.frames, -1, -1, -1)
         for unit, wanted in zip(units, outputs, strict=True):
-            x = unit(x, condition, held, wanted, None if low is None else low[:, wanted.within(first)])
+            x = unit(x, condition, held, wanted, None if low is None else low[:, wanted.within(outputs[0])])
             held = wanted
         x = F.relu(self.norm(x, condition, span.start))
         return unfold_time(torch.tanh(self.to_pixels(fold_time(x))), span.frames)

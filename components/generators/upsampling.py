@@ -10,7 +10,7 @@ from components.checks import check_shape
 from components.clip import Clip, FieldOfView, Span
 from components.generators.base import Generator
 from components.generators.conditioning import Conditioning
-from components.generators.trunk import Trunk
+from components.generators.trunk import INITIAL_SIZE, Trunk
 from components.layers import ConvGRU, GeneratorBlock3d, SeparableConv3d
 from components.views.base import View
 from registry import GENERATORS, InputError, Positive
@@ -52,6 +52,9 @@ class UpsamplingGenerator(Generator):
     ) -> None:
         super().__init__()
         self.low = view.clip(clip)
+        if min(self.low.height, self.low.width) < INITIAL_SIZE:
+            what = f"x_l is {self.low.height}x{self.low.width}, too small to be added anywhere"
+            raise InputError.of("view", what, allowed=f"at least {INITIAL_SIZE}x{INITIAL_SIZE}")
         self.time = view.time
         self.noise_dim = noise_dim
         self.conditioning = Conditioning(classes, noise_dim, embedding_dim)
@@ -75,8 +78,11 @@ class UpsamplingGenerator(Generator):
 
     @property
     def field_of_view(self) -> FieldOfView:
-        """As many frames to each side as there are convolutions over time (each has a kernel of 3)."""
-        return self.trunk.field_of_view
+        """How far an output frame depends on x_l: a frame to each side for each convolution over time after it.
+
+        The first unit's temporal layer comes before x_l does; its input is the same at every frame.
+        """
+        return self.trunk.low_field_of_view
 
     def source_span(self, span: Span) -> Span:
         """The frames of x_l that the output frames ``span`` depend on."""

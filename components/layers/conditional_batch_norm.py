@@ -117,10 +117,11 @@ class ConditionalBatchNorm(nn.Module):
         stop = start + mean.shape[0]
         self._reach(stop)
         self.batches_tracked[start:stop] += 1
-        weight: float | Tensor = 1 / self.batches_tracked[start:stop, None] if self.momentum is None else self.momentum
-        self.running_mean[start:stop] += weight * (mean - self.running_mean[start:stop])
+        batches = self.batches_tracked[start:stop, None]
         unbiased = variance * (count / (count - 1).clamp(min=1))
-        self.running_var[start:stop] += weight * (unbiased - self.running_var[start:stop])
+        for running, value in ((self.running_mean[start:stop], mean), (self.running_var[start:stop], unbiased)):
+            change = value - running
+            running += change / batches if self.momentum is None else change * self.momentum
 
     def _reach(self, frames: int) -> None:
         """Add fresh rows up to ``frames``."""

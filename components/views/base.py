@@ -41,4 +41,5 @@ class View(nn.Module, ABC):
 
     def forward_span(self, video: Tensor, span: Span) -> Tensor:
         """The view's frames ``span`` from a ``video`` that holds the frames ``input_span(span)`` alone."""
-        return self(video)
+        view: Tensor = self(video)
+        return view

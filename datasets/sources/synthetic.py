@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 
 from datasets.base import Frames, VideoDataset
+from datasets.encode import write_video
 from registry import DATASETS, InputError, NonNegative, Positive, Range
 from registry.progress import Progress
 
@@ -115,20 +115,10 @@ def write_synthetic(folder: Path, dataset: SyntheticClips) -> int:
             continue
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
-        write_video(partial, dataset.window(clip, 0, dataset.frames(clip)), "mp4")
+        write_video(partial, dataset.window(clip, 0, dataset.frames(clip)), RATE)
         partial.rename(path)
         written += 1
     return written
-
-
-def write_video(path: Path, frames: Frames, container_format: str) -> None:
-    """Write ``frames`` ``(T, H, W, 3)`` as H.264 of high quality; equal frames give equal bytes."""
-    with av.open(path, "w", format=container_format) as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12", "threads": "1"})
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def _check_folder(folder: Path, settings: dict[str, Any]) -> None:

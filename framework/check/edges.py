@@ -45,7 +45,9 @@ def _sources(graph: StageGraph, findings: Findings) -> bool:
                 Problem(where, f"no stage is called {stage.source!r}", ", ".join(others), nearest(stage.source, others))
             )
         elif cycle := _cycle(graph, stage):
-            findings.add(where, f"the sources run in a circle: {' -> '.join(cycle)}", "a stage without a source as base")
+            findings.add(
+                where, f"the sources run in a circle: {' -> '.join(cycle)}", "a stage without a source as base"
+            )
     bases = [stage.name for stage in graph.stages if stage.source is None]
     if len(bases) > 1:
         findings.add("graph.stages", f"{len(bases)} stages have no source: {', '.join(bases)}", "one base stage")
@@ -83,10 +85,14 @@ def _view(graph: StageGraph, stage: Stage, findings: Findings) -> None:
         return
     if made != source.clip:
         findings.add(
-            where, f"makes {made} of the stage's {stage.clip}, but source {source.name!r} is {source.clip}", str(source.clip)
+            where,
+            f"makes {made} of the stage's {stage.clip}, but source {source.name!r} is {source.clip}",
+            str(source.clip),
         )
     elif made.frames * build_view(stage.view).time != stage.clip.frames:
-        findings.add(where, "leaves out frames of the stage's clip, so its source cannot lead to them", "a view of all frames")
+        findings.add(
+            where, "leaves out frames of the stage's clip, so its source cannot lead to them", "a view of all frames"
+        )
 
 
 def _window(stage: Stage, findings: Findings) -> None:

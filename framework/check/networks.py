@@ -76,14 +76,18 @@ def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None
         if not findings.sound(place):
             continue
         if stage.source is None and given_to(DISCRIMINATORS.find(component.type)).get("view"):
-            findings.add(place, f"{component.type} compares with a source, but the stage has none", "another, or a source")
+            findings.add(
+                place, f"{component.type} compares with a source, but the stage has none", "another, or a source"
+            )
             continue
         sound[name] = component
     x, x_l, y = torch.zeros(stage.training_clip.shape(_BATCH)), _low_resolution(stage), _labels(graph)
     for name, component in sound.items():
         place = f"{where}.{name}"
         alone = _alone(stage, name, component)
-        network = _try(findings, place, lambda alone=alone: build_discriminators(graph, alone)[next(iter(alone.discriminators))])
+        network = _try(
+            findings, place, lambda alone=alone: build_discriminators(graph, alone)[next(iter(alone.discriminators))]
+        )
         if network is None:
             continue
         scores = _try(findings, place, lambda network=network: network(x, y, x_l))
@@ -124,5 +128,7 @@ def _try(findings: Findings, where: str, make: Callable[[], T]) -> T | None:
         prefixed = error if all(p.where.startswith(where) for p in error.problems) else error.under(where)
         findings.take(prefixed)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-        findings.add(where, f"fails with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}")
+        findings.add(
+            where, f"fails with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}"
+        )
     return None

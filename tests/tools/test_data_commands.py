@@ -1,0 +1,130 @@
+"""tools/synthetic.py, tools/ingest.py and tools/store.py as commands."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _tool(name, *arguments):
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eight synthetic videos and the store made of them, both by command."""
+    folder = tmp_path_factory.mktemp("data")
+    drawn = _tool("synthetic", folder / "videos", "--clips", 8, "--frames", 6, "--size", 16)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert "8 videos written, 0 were there already" in drawn.stdout
+    made = _tool("ingest", folder / "videos", folder / "a.zarr", "--size", 16, "--stride", 2)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout == f"{folder}/a.zarr: 8 clips, 4 classes, 24 frames; written\n"
+    return folder
+
+
+def test_running_again_carries_on(folder):
+    """Both commands, run again, say that there is nothing to do and succeed."""
+    drawn = _tool("synthetic", folder / "videos", "--clips", 8, "--frames", 6, "--size", 16)
+    made = _tool("ingest", folder / "videos", folder / "a.zarr", "--size", 16, "--stride", 2)
+    assert drawn.returncode == made.returncode == 0
+    assert "0 videos written, 8 were there already" in drawn.stdout
+    assert "stands there already" in made.stdout
+
+
+def test_info(folder, tmp_path):
+    """Info prints the facts, as text and as JSON, and draws a picture of clips by frames."""
+    facts = json.loads(_tool("store", "info", folder / "a.zarr", "--json").stdout)
+    expected = {"clips": 8, "frames": 24, "shortest": 3, "longest": 3, "height": 16, "stride": 2, "codec": "none"}
+    assert expected.items() <= facts.items()
+    assert facts["classes"] == ["circle", "cross", "square", "triangle"]
+    done = _tool("store", "info", folder / "a.zarr", "--picture", tmp_path / "sheet.png")
+    assert done.returncode == 0
+    assert "4 (circle, cross, square, triangle)" in done.stdout
+    with av.open(str(tmp_path / "sheet.png")) as picture:
+        frame = next(picture.decode(video=0))
+    assert (frame.height, frame.width) == (8 * 16, 8 * 16)
+
+
+def test_verify(folder, tmp_path):
+    """Verify succeeds on a sound store, and on a damaged one names shard and clips with exit code 1."""
+    assert _tool("store", "verify", folder / "a.zarr").returncode == 0
+    copy = tmp_path / "b.zarr"
+    subprocess.run(["cp", "-r", folder / "a.zarr", copy], check=True)
+    shard = copy / "levels/0/c/0/0/0/0"
+    data = bytearray(shard.read_bytes())
+    data[0] ^= 1
+    shard.write_bytes(data)
+    done = _tool("store", "verify", copy)
+    assert done.returncode == 1
+    assert f"{shard}: is damaged in 1 chunks; 3 clips: 0 (circle/circle_0001.mp4)" in done.stdout
+    [damage] = json.loads(_tool("store", "verify", copy, "--json").stdout)
+    assert [clip["clip"] for clip in damage["clips"]] == [0, 1, 2]
+    (copy / "clips/offset/c/0").unlink()
+    done = _tool("store", "verify", copy)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {copy}/clips/offset/c/0: is missing\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["ingest", "nowhere", "{}/new.zarr"], "error: nowhere: there is no such folder"),
+        (["ingest", "{}/videos", "{}/a.zarr", "--size", 8], "size 16, not 8; stride 2, not 1"),
+        (["ingest", "{}/videos", "{}/videos"], "no clip store stands here"),
+        (["ingest", "{}/videos", "/dev/null/a.zarr"], "error: /dev/null/a.zarr"),
+        (["store", "info", "{}/none.zarr"], "there is no such store"),
+        (["store", "verify", "{}/videos"], "not a clip store"),
+        (["store", "info", "{}/a.zarr", "--picture", "{}/none/a.png"], "error: {}/none/a.png: No such file"),
+        (["synthetic", "{}/new", "--size", 4], "error: size: 4 is not allowed; allowed: int, at least 8"),
+        (["synthetic", "{}"], "something else stands here"),
+    ],
+)
+def test_errors_are_one_line(folder, arguments, expected):
+    """What the user got wrong is one line on stderr with exit code 2, no traceback, and nothing is written."""
+    before = sorted(folder.rglob("*"))
+    done = _tool(*(str(argument).format(folder) for argument in arguments))
+    assert done.returncode == 2
+    assert expected.format(folder) in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--size", "0"], ["--size", "x"], ["--max-broken", "2"], ["--layout", "kinetics"]]
+)
+def test_bad_options_are_refused(folder, arguments):
+    """Options out of range end with exit code 2 and the usage."""
+    done = _tool("ingest", folder / "videos", folder / "new.zarr", *arguments)
+    assert done.returncode == 2
+    assert f"argument {arguments[0]}" in done.stderr
+
+
+def test_debug_shows_the_traceback():
+    """With --debug the traceback is there."""
+    assert "Traceback" in _tool("store", "info", "nowhere", "--debug").stderr
+
+
+@pytest.mark.parametrize("name", ["synthetic", "ingest", "store"])
+def test_help(name):
+    """Every command says what it does and gives an example."""
+    done = _tool(name, "--help")
+    assert done.returncode == 0
+    assert f"example: python tools/{name}.py" in done.stdout
+
+
+def test_full_disk_is_one_line(folder):
+    """When a file cannot be written whole, the error is one line with the place, and nothing stays."""
+    limited = f"ulimit -f 4; exec {sys.executable} tools/ingest.py {folder}/videos {folder}/big.zarr --size 64"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {folder}/big.zarr")
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.glob("big.zarr*"))
