@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, InputError, Registry
+from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, InputError, Problem, Registry
 from registry.errors import join
 
 _KIND_AT = {"generator": GENERATORS, "view": VIEWS, "data_view": VIEWS, "loss": LOSSES, "data": DATASETS}
@@ -30,7 +30,7 @@ def apply_overrides(data: dict[str, Any], settings: Iterable[str]) -> list[str]:
         InputError: a setting that is no ``KEY=VALUE``, or whose key leads nowhere; all of them at once.
     """
     notes: list[str] = []
-    problems = []
+    problems: list[Problem] = []
     for setting in settings:
         try:
             notes += _apply(data, setting)
@@ -109,7 +109,7 @@ def _swap(holder: dict[str, Any], name: str, text: str, kind: Registry, place: s
             place, f"{text!r} is no component ({error})", "NAME, NAME(option=value, ...) or null"
         ) from None
     old = holder.get(name)
-    if "(" in text or text.startswith("{") or not _is_component(old):
+    if old is None or not _is_component(old) or "(" in text or text.startswith("{"):
         holder[name] = component
         return []
     new = component["type"]

@@ -112,7 +112,8 @@ def _enlarge(frame: Pixels, side: int) -> Pixels:
     """A frame at ``side`` pixels, its pixels shown as squares (or as near as the factor allows)."""
     rows = np.arange(side) * frame.shape[0] // side
     columns = np.arange(side) * frame.shape[1] // side
-    return frame[rows[:, None], columns]
+    enlarged: Pixels = frame[rows[:, None], columns]
+    return enlarged
 
 
 def _enlarge_to(picture: Pixels, least: int) -> Pixels:

@@ -125,7 +125,7 @@ def make_loader(clips: StageClips, batches: PositionBatches, workers: int) -> Da
     """A loader of ``batches`` in their order; each is ``frames``, uint8 ``(B, T, H, W, C)``, and ``label`` ``(B,)``."""
     return DataLoader(
         clips,
-        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists with a length will do
+        batch_sampler=batches,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,

@@ -6,6 +6,7 @@ here refuse instead. ``unstructure`` gives JSON data; ``structure`` is its inver
 
 from __future__ import annotations
 
+import collections.abc
 import math
 import types
 import typing
@@ -15,7 +16,13 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import attrs
 import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
 from cattrs.gen import make_dict_structure_fn
 
 from registry.component import Component
@@ -202,7 +209,9 @@ def _structure_component(value: Any, hint: Any) -> Component:
 
 
 def _structure_attrs(cls: type) -> Callable[[Any, Any], Any]:
-    walk = make_dict_structure_fn(cls, _converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+    walk: Callable[[Any, Any], Any] = make_dict_structure_fn(
+        cls, _converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+    )
 
     def hook(value: Any, hint: Any) -> Any:
         if isinstance(value, cls):
@@ -220,9 +229,13 @@ def _problems(error: BaseException) -> list[Problem]:
         return list(error.problems)
     if isinstance(error, (ClassValidationError, IterableValidationError)):
         noted, rest = error.group_exceptions()
-        found = [problem.under(note.name) for inner, note in noted for problem in _inner_problems(inner)]
+        found = [problem.under(_place(note)) for inner, note in noted for problem in _inner_problems(inner)]
         return found + [problem for inner in rest for problem in _inner_problems(inner)]
     raise error
+
+
+def _place(note: AttributeValidationNote | IterableValidationNote) -> str:
+    return note.name if isinstance(note, AttributeValidationNote) else f"[{note.index}]"
 
 
 def _inner_problems(error: BaseException) -> list[Problem]:
@@ -242,29 +255,20 @@ def _inner_problems(error: BaseException) -> list[Problem]:
     return _problems(error)
 
 
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (Union, types.UnionType)
+def _hook(matches: Callable[[Any], bool], structure_one: Callable[[Any, Any], Any]) -> None:
+    _converter.register_structure_hook_func(matches, structure_one)
 
 
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
-    converter.register_structure_hook(int, _structure_int)
-    converter.register_structure_hook(float, _structure_float)
-    converter.register_structure_hook(str, _structure_exact)
-    converter.register_structure_hook(bool, _structure_exact)
-    converter.register_structure_hook(Path, _structure_path)
-    converter.register_structure_hook_factory(lambda hint: isinstance(hint, type) and attrs.has(hint), _structure_attrs)
-    converter.register_structure_hook(Component, _structure_component)
-    converter.register_structure_hook_func(lambda hint: typing.get_origin(hint) is Literal, _structure_literal)
-    converter.register_structure_hook_func(_is_union, _structure_union)
-    converter.register_structure_hook_func(
-        lambda hint: hint is tuple or typing.get_origin(hint) is tuple, _structure_tuple
-    )
-    converter.register_structure_hook_func(
-        lambda hint: typing.get_origin(hint) in (dict, Mapping) or hint in (dict, Mapping), _structure_mapping
-    )
-    converter.register_structure_hook_func(lambda hint: typing.get_origin(hint) is Annotated, _structure_annotated)
-    return converter
-
-
-_converter = _make_converter()
+_converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
+_converter.register_structure_hook(int, _structure_int)
+_converter.register_structure_hook(float, _structure_float)
+_converter.register_structure_hook(str, _structure_exact)
+_converter.register_structure_hook(bool, _structure_exact)
+_converter.register_structure_hook(Path, _structure_path)
+_converter.register_structure_hook_factory(lambda hint: isinstance(hint, type) and attrs.has(hint), _structure_attrs)
+_converter.register_structure_hook(Component, _structure_component)
+_hook(lambda hint: typing.get_origin(hint) is Literal, _structure_literal)
+_hook(lambda hint: typing.get_origin(hint) in (Union, types.UnionType), _structure_union)
+_hook(lambda hint: tuple in (hint, typing.get_origin(hint)), _structure_tuple)
+_hook(lambda hint: not {dict, collections.abc.Mapping}.isdisjoint({hint, typing.get_origin(hint)}), _structure_mapping)
+_hook(lambda hint: typing.get_origin(hint) is Annotated, _structure_annotated)

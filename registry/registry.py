@@ -75,7 +75,8 @@ class Registry:
         """
         if name not in self._classes.module_dict:
             raise InputError(unknown(where, self.kind, name, self.names()))
-        return self._classes.module_dict[name]
+        cls: type = self._classes.module_dict[name]
+        return cls
 
     def options(self, name: str) -> dict[str, Option]:
         """The options of the component called ``name``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from components.clip import Clip
+from components.discriminators import Discriminator
 from framework.build import build_discriminators, build_generator, build_loss, build_stage_view, stage_path
 from framework.check.findings import Findings
 from framework.experiment import Experiment
@@ -34,7 +36,7 @@ def check_networks(experiment: Experiment, findings: Findings) -> None:
                 _generator(graph, stage, findings)
                 _discriminators(graph, stage, findings)
         if findings.sound(f"{where}.loss"):
-            _try(findings, f"{where}.loss", lambda stage=stage: build_loss(stage))
+            _try(findings, f"{where}.loss", partial(build_loss, stage))
 
 
 def _discriminators_named(graph: StageGraph, stage: Stage, findings: Findings) -> None:
@@ -70,7 +72,7 @@ def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
 
 def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     where = f"{stage_path(stage)}.discriminators"
-    sound = {}
+    x, x_l, y = torch.zeros(stage.training_clip.shape(_BATCH)), _low_resolution(stage), _labels(graph)
     for name, component in stage.discriminators.items():
         place = f"{where}.{name}"
         if not findings.sound(place):
@@ -80,24 +82,18 @@ def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None
                 place, f"{component.type} compares with a source, but the stage has none", "another, or a source"
             )
             continue
-        sound[name] = component
-    x, x_l, y = torch.zeros(stage.training_clip.shape(_BATCH)), _low_resolution(stage), _labels(graph)
-    for name, component in sound.items():
-        place = f"{where}.{name}"
-        alone = _alone(stage, name, component)
-        network = _try(
-            findings, place, lambda alone=alone: build_discriminators(graph, alone)[next(iter(alone.discriminators))]
-        )
+        network = _try(findings, place, partial(_discriminator, graph, stage, name))
         if network is None:
             continue
-        scores = _try(findings, place, lambda network=network: network(x, y, x_l))
+        scores = _try(findings, place, partial(network, x, y, x_l))
         if scores is not None and (scores.dim() != 2 or len(scores) != _BATCH):
             findings.add(place, f"scores have the shape {tuple(scores.shape)}", "(batch, outputs)")
 
 
-def _alone(stage: Stage, name: str, component: object) -> Stage:
-    """The stage with just one of its discriminators."""
-    return attrs.evolve(stage, discriminators={name: component})
+def _discriminator(graph: StageGraph, stage: Stage, name: str) -> Discriminator:
+    """One of the stage's discriminators by itself, so that each is checked whatever the others do."""
+    alone = attrs.evolve(stage, discriminators={name: stage.discriminators[name]})
+    return build_discriminators(graph, alone)[name]
 
 
 def _low_resolution(stage: Stage) -> Tensor | None:
