@@ -50,6 +50,10 @@ class InputError(ValueError):
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross process boundaries with their problems; an exception's own way would lose them."""
+        return _again, (type(self), self.problems)
+
     @classmethod
     def of(cls, where: str, what: str, allowed: str | None = None) -> InputError:
         """An error with the single problem described."""
@@ -63,6 +67,12 @@ class InputError(ValueError):
     def under(self, prefix: str) -> InputError:
         """The same error seen from one level further out."""
         return InputError(problem.under(prefix) for problem in self.problems)
+
+
+def _again(cls: type[InputError], problems: tuple[Problem, ...]) -> InputError:
+    error = cls.__new__(cls)
+    InputError.__init__(error, problems)
+    return error
 
 
 def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> Problem:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.layers.factories import conv2d, conv3d
+from components.layers.resampling import convolve_and_pool
 
 
 class DiscriminatorBlock2d(nn.Module):
@@ -37,12 +36,10 @@ class DiscriminatorBlock2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``, or ``(N, out_channels, H / 2, W / 2)``."""
-        main = self.conv1(F.relu(x) if self.preactivation else x)
-        main = self._pooled(self.conv2(F.relu(main)))
-        return main + cast(Tensor, self.skip(self._pooled(x)))
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2) if self.downsample else x
+        main = F.relu(self.conv1(F.relu(x) if self.preactivation else x))
+        main = convolve_and_pool(main, self.conv2, (2, 2)) if self.downsample else self.conv2(main)
+        skipped: Tensor = self.skip(F.avg_pool2d(x, 2) if self.downsample else x)
+        return main + skipped
 
 
 class DiscriminatorBlock3d(nn.Module):
@@ -76,9 +73,7 @@ class DiscriminatorBlock3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, T, H, W)``, channels before time, to the same with ``out_channels``, pooled."""
-        main = self.conv1(F.relu(x) if self.preactivation else x)
-        main = self._pooled(self.conv2(F.relu(main)))
-        return main + cast(Tensor, self.skip(self._pooled(x)))
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        return x if self.pool == (1, 1, 1) else F.avg_pool3d(x, self.pool)
+        main = F.relu(self.conv1(F.relu(x) if self.preactivation else x))
+        main = convolve_and_pool(main, self.conv2, self.pool)
+        skipped: Tensor = self.skip(x if self.pool == (1, 1, 1) else F.avg_pool3d(x, self.pool))
+        return main + skipped

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from components.layers.conditional_batch_norm import ConditionalBatchNorm
 from components.layers.factories import conv2d
 from components.layers.folding import fold_time, unfold_time
+from components.layers.resampling import upsample_and_convolve
 from components.layers.separable_conv3d import SeparableConv3d
 
 
@@ -46,13 +47,14 @@ class GeneratorBlock2d(nn.Module):
             Tensor: ``(B, T, out_channels, H, W)``, or ``(B, T, out_channels, 2H, 2W)``.
         """
         frames = x.shape[1]
-        main = self._upsampled(fold_time(F.relu(self.norm1(x, condition, start))))
-        main = unfold_time(self.conv1(main), frames)
+        main = fold_time(F.relu(self.norm1(x, condition, start)))
+        main = upsample_and_convolve(main, self.conv1) if self.upsample else self.conv1(main)
+        main = unfold_time(main, frames)
         main = self.conv2(fold_time(F.relu(self.norm2(main, condition, start))))
-        return unfold_time(main + self._upsampled(self.skip(fold_time(x))), frames)
-
-    def _upsampled(self, frames: Tensor) -> Tensor:
-        return F.interpolate(frames, scale_factor=2.0, mode="nearest") if self.upsample else frames
+        skipped: Tensor = self.skip(fold_time(x))
+        if self.upsample:
+            skipped = F.interpolate(skipped, scale_factor=2.0, mode="nearest")
+        return unfold_time(main + skipped, frames)
 
 
 class GeneratorBlock3d(nn.Module):

@@ -115,7 +115,7 @@ def test_flipped_bytes_are_an_error(tmp_path):
 
 def test_edit_list_is_no_damage(tmp_path):
     """A video cut without re-encoding hides its first frames; that is no truncation."""
-    source = write_video(tmp_path / "a.mp4", scene(30))
+    source = write_video(tmp_path / "a.mp4", scene(30), gop_size=4)
     with (
         av.open(str(source)) as old,
         av.open(str(tmp_path / "b.mp4"), "w", options={"avoid_negative_ts": "disabled"}) as new,

@@ -1,0 +1,53 @@
+# The habits of the project. Each target sets up what it needs in .venv; nothing else has to be done first.
+#
+#   make demo    train and sample a small cascade on clips that it draws itself
+#   make test    every test
+#   make check   format, lint, types, layering
+#   make bench   the benchmarks, as ratios
+#
+# TORCH is what pip installs as torch. On a machine with another CUDA (or to save the download of CUDA on one
+# without a GPU) name another build, or an index as well:
+#   make demo TORCH="torch==2.13.0 --index-url URL"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO ?= demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test check format bench clean
+
+demo: $(READY)
+	$(BIN)/python tools/synthetic.py $(DEMO)/videos
+	$(BIN)/python tools/ingest.py $(DEMO)/videos $(DEMO)/clips.zarr --size 32
+	$(BIN)/python tools/train.py exp/quickstart.py --work-dir $(DEMO)/run --set data.path=$(DEMO)/clips.zarr
+	$(BIN)/python tools/generate.py $(DEMO)/run --count 8 --sigma 0.5
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/frozen_prefix.py
+
+clean:
+	rm -rf $(VENV)
+
+# torch first and alone, so that the project's own requirements are met by the build that was asked for.
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
