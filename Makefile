@@ -12,6 +12,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO ?= demo
+# Test processes, with one thread each.
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +28,7 @@ demo: $(READY)
 	$(BIN)/python tools/generate.py $(DEMO)/run --count 8 --sigma 0.5
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

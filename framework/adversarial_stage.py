@@ -44,7 +44,6 @@ class AdversarialStage(nn.Module):
         data: makes real videos of the loader's batches.
         view: leads from a window to its source's window; None in the base stage.
         sources: the frozen stages before this one; None in the base stage.
-        discriminator_steps: updates of the discriminators per update of the generator.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class AdversarialStage(nn.Module):
         data: StageData,
         view: View | None = None,
         sources: Cascade | None = None,
-        discriminator_steps: int = 2,
     ) -> None:
         super().__init__()
         self.stage = stage
@@ -66,7 +64,6 @@ class AdversarialStage(nn.Module):
         self.view = view
         self.data = data
         self.sources = sources
-        self.discriminator_steps = discriminator_steps
 
     @property
     def device(self) -> torch.device:
@@ -142,8 +139,11 @@ class AdversarialStage(nn.Module):
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
     """No gradients for ``module``'s own parameters, so that none leak into its next update."""
-    module.requires_grad_(False)
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        module.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -89,9 +89,9 @@ class StageClips(Dataset[dict[str, Any]]):
         return {"frames": torch.from_numpy(frames), "label": -1 if label is None else label}
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
-        """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the data's own mix of classes."""
-        clips = torch.randint(len(self._dataset), (count,), generator=generator)
-        return torch.tensor([self._dataset.label(int(clip)) for clip in clips])
+        """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the mix of classes that trains."""
+        places = torch.randint(len(self._sampler), (count,), generator=generator)
+        return torch.tensor([self._dataset.label(int(self._sampler.clips[place])) for place in places])
 
 
 class PositionBatches:

@@ -85,7 +85,7 @@ def test_unconditional_generators_take_no_class():
         generator(torch.randn(2, NOISE), torch.zeros(2, dtype=torch.long))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(space=st.sampled_from([1, 2, 4, 8]), units=st.integers(3, 5))
 def test_x_l_is_added_up_to_its_own_resolution(space, units):
     """After each temporal layer and each block whose output is not larger than x_l, and after no other."""
