@@ -8,6 +8,7 @@ A store is a Zarr 3 group in a folder::
         clips/offset        int64 (clips,): where in N a clip starts
         clips/frames        int32 (clips,): how many frames it has
         clips/label         int32 (clips,): its class, -1 when it has none
+        clips/attributes/A  int32 (clips,): its value of the attribute A (such as split), -1 when it has none
         names.json          the clips' names
         quarantine.json     the videos that were left out, and why
         manifest.json       settings, counts and the digest of every file; written last
@@ -16,7 +17,8 @@ A level is sharded along time. A shard is a file of inner chunks of a few whole 
 its CRC32C, then the shard's index with its own; with codec ``none`` the chunks are raw frames, so that a
 mapped shard is the array itself. A clip lies inside one shard, or starts at a shard's beginning when it is
 longer than one; the frames that no clip claims are zeros. Levels share the clips' offsets and differ in
-height and width. A folder without ``manifest.json`` is an unfinished store.
+height and width. A folder without ``manifest.json`` is an unfinished store. A shard that no clip has a frame
+in has no file.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from registry import InputError, Positive
 from registry.convert import structure, unstructure
 
 FORMAT = "stagewise-clips"
-VERSION = 1
+VERSION = 2
 CHUNK_FRAMES = 8
 SHARD_BYTES = 64 * 2**20
 """About how many bytes of frames a shard holds; one is held in memory while a store is written."""
@@ -88,6 +90,8 @@ class Level:
 
     height: Positive
     width: Positive
+    view: str = ""
+    """What was done to each frame of level 0 to make this one's, as ``"nearest space=4"``; empty in level 0."""
 
 
 @attrs.frozen
@@ -111,10 +115,12 @@ class Manifest:
     """Path in the store to SHA-256, for every file of clips."""
     fingerprint: str
     """Digest of what the store holds, whatever it was made with."""
+    attributes: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    """Names of what is known of the clips beside their class, such as ``split``, and the values of each."""
 
     def digest(self) -> str:
         """The fingerprint as it should be."""
-        names = ("version", "settings", "levels", "classes", "files")
+        names = ("version", "settings", "levels", "classes", "attributes", "files")
         held = {name: unstructure(getattr(self, name)) for name in names}
         return hashlib.sha256(to_json(held)).hexdigest()
 
@@ -131,6 +137,11 @@ def to_json(data: Any) -> bytes:
 def shard_name(level: int, number: int) -> str:
     """The path of a shard inside its store."""
     return f"levels/{level}/c/{number}/0/0/0"
+
+
+def attribute_name(attribute: str) -> str:
+    """The name of the array in ``clips`` that holds an attribute."""
+    return f"attributes/{attribute}"
 
 
 def index_name(array: str) -> str:

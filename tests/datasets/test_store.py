@@ -112,7 +112,7 @@ def test_opening_refuses_what_is_no_store(tmp_path):
     manifest = store.path / MANIFEST
     data = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(data | {"version": 99}))
-    with pytest.raises(InputError, match=r"format version 99.*allowed: 1"):
+    with pytest.raises(InputError, match=r"format version 99.*allowed: 2"):
         ClipStore(path=str(store.path))
     manifest.write_text(json.dumps(data | {"format": "other"}))
     with pytest.raises(InputError, match="not a clip store"):
