@@ -36,6 +36,8 @@ class VideoDataset(ABC):
     """A digest that two datasets share only if they hold the same clips."""
     short: Literal["error", "skip"] = "error"
     """What sampling does with a clip that has fewer frames than are needed."""
+    levels: tuple[str, ...] = ("",)
+    """What is at hand of every frame: canonical texts of spatial views. Level 0, "", is the frames as they are."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -60,6 +62,19 @@ class VideoDataset(ABC):
         Raises:
             IndexError: there is no such clip, or it does not have these frames.
         """
+
+    def strided(self, clip: int, start: int, frames: int, step: int, level: int = 0) -> Frames:
+        """The frames ``start``, ``start + step``, ... of a clip, ``frames`` of them, as ``level`` holds them.
+
+        Returns:
+            uint8 ``(frames, H, W, C)`` of the level's size, writable.
+
+        Raises:
+            IndexError: there is no such clip or level, or it does not have these frames.
+        """
+        if level:
+            raise IndexError(f"level {level} is none of the {len(self.levels)} levels")
+        return self.window(clip, start, (frames - 1) * step + 1)[::step]
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Number of frames of every clip, int64 ``(len(self),)``."""

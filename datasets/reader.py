@@ -11,32 +11,34 @@ import numpy as np
 import numpy.typing as npt
 
 from datasets.base import Frames, VideoDataset
-from datasets.shard import Shard, ShardError
+from datasets.shard import Shard, ShardError, Verify
 from datasets.store import INDEX, NAMES, DamagedStoreError, index_name, read_manifest, read_whole, shard_name
 from registry import DATASETS, InputError
 
 OPEN_SHARDS = 256
-"""A mapped shard holds a file descriptor, of which a process has 1024 by default."""
+"""An open shard holds a file descriptor, of which a process has 1024 by default."""
 
 
 @DATASETS.register
 class ClipStore(VideoDataset):
     """The clips of a store that ``tools/ingest.py`` wrote.
 
-    Nothing is opened but the index until a window is read, and each process maps the shards it reads by
-    itself, so that a store can be pickled into a worker or be carried across a fork.
+    Nothing is opened but the index until a window is read. A store can be pickled into a worker and be
+    carried across a fork, and several threads may read from it.
 
     Args:
         path: the store's folder.
         short: what sampling does with clips that have fewer frames than are needed: refuse, or leave
             them out.
+        verify: when the checksum of a chunk is computed: at its first use by the process (and again if the
+            shard's file has changed or was opened anew meanwhile), at each use, or never.
 
     Raises:
         InputError: there is no store at ``path``, or one that is unfinished or of another version.
         DamagedStoreError: the manifest or the index is not as it was written.
     """
 
-    def __init__(self, *, path: str, short: Literal["error", "skip"] = "error") -> None:
+    def __init__(self, *, path: str, short: Literal["error", "skip"] = "error", verify: Verify = "first") -> None:
         self.path = Path(path)
         try:
             self.manifest = read_manifest(self.path)
@@ -45,10 +47,12 @@ class ClipStore(VideoDataset):
         except InputError as error:
             raise error.under("path") from None
         self.short = short
+        self.verify: Verify = verify
         self.settings = self.manifest.settings
         self.height, self.width = self.settings.height, self.settings.width
         self.channels, self.stride = self.settings.channels, self.settings.stride
         self.classes = self.manifest.classes
+        self.levels = tuple(level.view for level in self.manifest.levels)
         self.fingerprint = self.manifest.fingerprint
         self._offsets, self._frames, self._labels = (self._read_index(name) for name in INDEX)
         self._prepare()
@@ -91,35 +95,55 @@ class ClipStore(VideoDataset):
         """The path of the video inside the folder that was ingested."""
         return self.names[clip]
 
-    def window(self, clip: int, start: int, frames: int, level: int = 0) -> Frames:
+    def window(self, clip: int, start: int, frames: int, level: int | None = None) -> Frames:
         """The frames ``start <= t < start + frames`` of a clip: uint8 ``(frames, H, W, C)``, writable.
 
         Args:
             clip: index of the clip.
             start: first frame.
             frames: how many.
-            level: which of the store's arrays to read; 0 is the full size.
+            level: which of the store's arrays to read; 0 and None are the full size.
 
         Raises:
             IndexError: there is no such clip or level, or the clip does not have these frames.
             DamagedStoreError: the data is missing or damaged.
         """
-        self.check_window(clip, start, frames)
-        if not 0 <= level < len(self.manifest.levels):
-            raise IndexError(f"level {level} is none of the store's {len(self.manifest.levels)} levels")
-        size = self.manifest.levels[level]
+        return self.strided(clip, start, frames, 1, level or 0)
+
+    def strided(self, clip: int, start: int, frames: int, step: int, level: int = 0) -> Frames:
+        """The frames ``start``, ``start + step``, ... of a clip, ``frames`` of them, as ``level`` holds them.
+
+        Returns:
+            uint8 ``(frames, H, W, C)`` of the level's size, writable.
+
+        Raises:
+            IndexError: there is no such clip or level, or the clip does not have these frames.
+            DamagedStoreError: the data is missing or damaged.
+        """
+        self.check_window(clip, start, (frames - 1) * step + 1 if frames > 0 else frames)
+        if not 0 <= level < len(self.levels):
+            raise IndexError(f"level {level} is none of the store's {len(self.levels)} levels")
+        size, shard_frames = self.manifest.levels[level], self.settings.shard_frames
         out = np.empty((frames, size.height, size.width, self.channels), np.uint8)
-        done = 0
+        first, done = int(self._offsets[clip]) + start, 0
         while done < frames:
-            number, inside = divmod(int(self._offsets[clip]) + start + done, self.settings.shard_frames)
-            take = min(frames - done, self.settings.shard_frames - inside)
+            number, inside = divmod(first + done * step, shard_frames)
+            part = out[done : done + -(-(shard_frames - inside) // step)]
             try:
-                self._shard(level, number).read(inside, out[done : done + take])
+                self._open(level, number).read(inside, part, step)
             except ShardError as error:
                 file = self.path / shard_name(level, number)
                 raise DamagedStoreError(f"{file}: {error}; clip {clip} ({self.name(clip)}) needs it") from None
-            done += take
+            done += len(part)
         return out
+
+    def _open(self, level: int, number: int) -> Shard:
+        """The shard as it is now on the disk."""
+        shard = self._shard(level, number)
+        if shard.touched():
+            self._shard.cache_clear()
+            shard = self._shard(level, number)
+        return shard
 
     def clips_in(self, first: int, last: int) -> list[int]:
         """The clips that have any of the frames ``first <= n < last`` of the arrays."""
@@ -135,7 +159,7 @@ class ClipStore(VideoDataset):
         size, settings = self.manifest.levels[level], self.settings
         chunk = (settings.chunk_frames, size.height, size.width, settings.channels)
         chunks = settings.shard_frames // settings.chunk_frames
-        return Shard(self.path / shard_name(level, number), chunk, chunks, settings.codec)
+        return Shard(self.path / shard_name(level, number), chunk, chunks, settings.codec, self.verify)
 
     def _read_index(self, array: str) -> npt.NDArray[Any]:
         data = read_whole(self.path, index_name(array), self.manifest)

@@ -1,18 +1,24 @@
-"""From a dataset to the batches one stage trains on: which windows, read from where, viewed how."""
+"""From a dataset to the batches one stage trains on: which windows, read from where, viewed how.
+
+What the views of a stage's data merely pick is picked at reading: only the frames that are kept are read,
+and from the smallest level of the store that holds their pixels. Values are those of the views themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from components.clip import Clip, Span
-from components.views import View
+from components.views import View, flatten, pick
 from datasets import ClipSampler, VideoDataset, positions
 from framework.graph import Stage, StageGraph
+from framework.stored_views import choose_level
 
 
 class StageData:
@@ -29,8 +35,9 @@ class StageData:
         self.conditional = graph.classes is not None
         self.frames = stage.training_clip.frames
         self.total = stage.clip.frames
-        self._route = route
-        self._lengths = _lengths(graph.clip, route)
+        self._route = flatten(route)
+        self._lengths = _lengths(graph.clip, self._route)
+        self.picked = pick(self._route)
         self._step = 1 if view is None else view.time
 
     @property
@@ -58,7 +65,8 @@ class StageData:
         """A batch of windows of the stage's clip, made of the loader's frames on ``device``.
 
         Args:
-            batch: ``frames``, uint8 ``(B, T, H, W, C)``, and ``label``, int64 ``(B,)``.
+            batch: ``frames``, uint8 ``(B, T, H, W, C)``, every ``picked.time``-th frame of a window of the
+                data and every ``picked.space``-th of its pixels; and ``label``, int64 ``(B,)``.
             device: where the views are computed.
 
         Returns:
@@ -66,7 +74,7 @@ class StageData:
         """
         video = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
         # All windows of a batch have one length, and views treat every place of a clip alike.
-        for view, span in zip(self._route, self.spans(self.window(0))[1:], strict=True):
+        for view, span in zip(self.picked.rest, self.spans(self.window(0))[1:], strict=True):
             video = view.forward_span(video, span)
         return video, batch["label"].to(device, non_blocking=True) if self.conditional else None
 
@@ -77,16 +85,19 @@ class StageClips(Dataset[dict[str, Any]]):
     def __init__(self, dataset: VideoDataset, graph: StageGraph, data: StageData, seed: int) -> None:
         self._dataset = dataset
         self._data = data
+        self._level, self._pixels = choose_level(dataset.levels, data.picked.space)
         self._sampler = ClipSampler(dataset.lengths(), graph.clip.frames, seed, short=dataset.short)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """The frames of the data that one window is made of, uint8 ``(T, H, W, C)``, and its clip's label."""
+        """What :meth:`StageData.videos` takes of one window, uint8 ``(T, H, W, C)``, and its clip's label."""
         clip, start = self._sampler(position)
         number = int(self._sampler.draw(position).integers(self._data.starts))
         needed = self._data.spans(self._data.window(number))[0]
-        frames = self._dataset.window(clip, start + needed.start, needed.frames)
+        step = self._data.picked.time
+        frames = self._dataset.strided(clip, start + needed.start, -(-needed.frames // step), step, self._level)
         label = self._dataset.label(clip)
-        return {"frames": torch.from_numpy(frames), "label": -1 if label is None else label}
+        kept = frames[:, :: self._pixels, :: self._pixels]
+        return {"frames": torch.from_numpy(np.ascontiguousarray(kept)), "label": -1 if label is None else label}
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the mix of classes that trains."""
@@ -132,7 +143,7 @@ def make_loader(clips: StageClips, batches: PositionBatches, workers: int) -> Da
     )
 
 
-def _lengths(clip: Clip, route: list[View]) -> list[int]:
+def _lengths(clip: Clip, route: Sequence[View]) -> list[int]:
     """Frames of the clip that each view of the route is applied to."""
     lengths = []
     for view in route:

@@ -2,7 +2,8 @@
 
 from components.views.base import View
 from components.views.compose import Compose
+from components.views.picking import Picked, flatten, pick
 from components.views.scaling import AntialiasedView, AreaView, NearestView
 from components.views.window import WindowView
 
-__all__ = ["AntialiasedView", "AreaView", "Compose", "NearestView", "View", "WindowView"]
+__all__ = ["AntialiasedView", "AreaView", "Compose", "NearestView", "Picked", "View", "WindowView", "flatten", "pick"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import attrs
 from kornia.geometry.transform import resize
@@ -20,6 +20,11 @@ class ScalingView(View):
     Frame ``t`` of the view is made of the frames ``t * time`` to ``(t + 1) * time - 1`` alone, which is
     what lets :meth:`forward_span` apply :meth:`forward` to a part of the video.
     """
+
+    picks_pixels: ClassVar[bool] = False
+    """Whether the view's pixel ``(i, j)`` is the video's pixel ``(i * space, j * space)``."""
+    picks_frames: ClassVar[bool] = False
+    """Whether the view's frame ``t`` is made of the video's frame ``t * time`` alone."""
 
     def __init__(self, *, time: Positive = 1, space: Positive = 1) -> None:
         super().__init__()
@@ -55,6 +60,10 @@ class ScalingView(View):
         self._check(video.shape[1], *video.shape[-2:])
         return self.scale(video)
 
+    def rescaled(self, time: int, space: int) -> ScalingView:
+        """The same view by other factors."""
+        return type(self)(time=time, space=space)
+
     @abstractmethod
     def scale(self, video: Tensor) -> Tensor:
         """:meth:`forward` on videos whose sizes divide."""
@@ -88,6 +97,8 @@ class NearestView(ScalingView):
         space: pixels of the input per pixel of the view, along each axis.
     """
 
+    picks_pixels = picks_frames = True
+
     def scale(self, video: Tensor) -> Tensor:
         """Every ``time``-th frame, every ``space``-th row and column."""
         return video[:, :: self.time, :, :: self.space, :: self.space]
@@ -119,6 +130,8 @@ class AntialiasedView(ScalingView):
             clipped to [-1, 1].
     """
 
+    picks_frames = True
+
     def __init__(
         self,
         *,
@@ -128,6 +141,10 @@ class AntialiasedView(ScalingView):
     ) -> None:
         super().__init__(time=time, space=space)
         self.interpolation = interpolation
+
+    def rescaled(self, time: int, space: int) -> AntialiasedView:
+        """The same view by other factors."""
+        return AntialiasedView(time=time, space=space, interpolation=self.interpolation)
 
     def scale(self, video: Tensor) -> Tensor:
         """Frames first, so that only those kept are blurred."""

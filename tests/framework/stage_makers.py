@@ -24,12 +24,14 @@ from framework.stage_data import StageData
 
 
 class RandomClips(VideoDataset):
-    """Clips of random frames, no two alike, in memory."""
+    """Clips of random frames, no two alike, in memory, with every ``space``-th pixel as levels of their own."""
 
     stride = 1
     fingerprint = "random"
 
-    def __init__(self, lengths, clip: Clip, classes: int | None = 3, seed: int = 0) -> None:
+    def __init__(self, lengths, clip: Clip, classes: int | None = 3, seed: int = 0, spaces=()) -> None:
+        self.levels = ("", *(f"nearest space={space}" for space in spaces))
+        self.spaces = (1, *spaces)
         self.height, self.width, self.channels = clip.height, clip.width, clip.channels
         self.classes = None if classes is None else tuple(f"class{k}" for k in range(classes))
         random = np.random.default_rng(seed)
@@ -50,9 +52,13 @@ class RandomClips(VideoDataset):
         return f"clip{clip}"
 
     def window(self, clip, start, frames):
-        self.check_window(clip, start, frames)
-        self.reads.append((clip, start, frames))
-        return self.videos[clip][start : start + frames].copy()
+        return self.strided(clip, start, frames, 1)
+
+    def strided(self, clip, start, frames, step, level=0):
+        self.check_window(clip, start, (frames - 1) * step + 1)
+        self.reads.append((clip, range(start, start + frames * step, step), level))
+        space = self.spaces[level]
+        return self.videos[clip][self.reads[-1][1], ::space, ::space].copy()
 
 
 def ready(generator: Generator, frames: int, low: Clip | None = None, classes: int | None = None) -> Generator:

@@ -159,14 +159,27 @@ def test_windows_start_at_every_whole_source_frame(name, starts):
 
 
 def test_only_the_needed_frames_are_read():
-    """A stage reads the frames of the data that its window is made of, and no others."""
+    """A stage reads the frames of the data that its window keeps, and no others, from the smallest level."""
     graph = three_stages()
-    for name, frames in (("base", 12), ("mid", 8), ("full", 4)):
-        dataset = RandomClips([16], graph.clip)
+    for name, frames, step, level in (("base", 3, 4, 2), ("mid", 4, 2, 1), ("full", 4, 1, 0)):
+        dataset = RandomClips([16], graph.clip, spaces=(2, 4))
         _, clips = make(graph, graph[name], dataset)
         for position in range(5):
-            clips[position]
-        assert {read[2] for read in dataset.reads} == {frames}
+            assert clips[position]["frames"].shape[0] == frames
+        assert {(len(read[1]), read[1].step, read[2]) for read in dataset.reads} == {(frames, step, level)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), seed=st.integers(0, 2**63 - 1), position=st.integers(0, 1000), held=st.sets(st.integers(2, 8)))
+def test_levels_change_no_pixel(graph, seed, position, held):
+    """Whatever smaller frames a dataset holds, a stage trains on the pixels that it would be given without."""
+    for stage in graph.stages:
+        videos = []
+        for spaces in ((), sorted(held)):
+            dataset = RandomClips([graph.clip.frames + 3] * 2, graph.clip, spaces=spaces)
+            data, clips = make(graph, stage, dataset, seed)
+            videos.append(data.videos(default_collate([clips[position]]), torch.device("cpu"))[0])
+        assert torch.equal(*videos)
 
 
 def test_labels_go_with_their_clips():
@@ -194,7 +207,11 @@ def test_drawn_labels_are_those_of_clips_that_train():
 
 @settings(max_examples=30, deadline=None)
 @given(
-    stop=st.integers(1, 6), data=st.data(), per_iteration=st.integers(1, 3), each=st.integers(1, 3), world=st.integers(1, 3)
+    stop=st.integers(1, 6),
+    data=st.data(),
+    per_iteration=st.integers(1, 3),
+    each=st.integers(1, 3),
+    world=st.integers(1, 3),
 )
 def test_starting_late_gives_the_tail(stop, data, per_iteration, each, world):
     """From any iteration on, the batches are those that never stopping would have brought there."""
