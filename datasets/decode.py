@@ -1,25 +1,31 @@
 """Decoding one video file to small square frames.
 
 Frames are scaled by swscale's area average so that the short side becomes ``size``, then cropped to the
-centre; a smaller video is enlarged. Pixels that are not square, the rotation that the container asks for and the
-limited or full range and colour matrix that the stream is tagged with are honoured. Odd sizes are
-scaled as they are; the long side is rounded to whole pixels.
+centre; a smaller video is enlarged. :data:`Resize` names the other ways. Pixels that are not square, the
+rotation that the container asks for and the limited or full range and colour matrix that the stream is tagged
+with are honoured. Odd sizes are scaled as they are; sides are rounded to whole pixels.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal, TypeAlias, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from datasets.base import Frames
+
+Resize: TypeAlias = Literal["short-crop", "stretch", "long-pad"]
+"""``short-crop`` scales the short side and crops the long one, ``stretch`` scales each side by itself, ``long-pad``
+scales the long side and puts black bars beside the short one."""
 
 SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -41,19 +47,50 @@ class VideoError(Exception):
         return f"{self.path}: {self.reason}"
 
 
-def decode(path: Path, size: int, stride: int = 1) -> Frames:
+def decode(path: Path, size: int, stride: int = 1, *, step: int | None = None, resize: Resize = "short-crop") -> Frames:
+    """The frames of :func:`decode_frames` in one array, uint8 ``(T, size, size, 3)``."""
+    return np.stack(list(decode_frames(path, size, stride, step=step, resize=resize)))
+
+
+def decode_frames(
+    path: Path, size: int, stride: int = 1, *, step: int | None = None, resize: Resize = "short-crop"
+) -> Iterator[Frames]:
     """Every ``stride``-th frame of a video, the first one included.
 
     Args:
         path: the file.
         size: height and width of the result in pixels.
-        stride: frames of the file from one frame of the result to the next.
+        stride: frames of the video from one frame of the result to the next.
+        step: None takes the frames as they come. Else the video is first brought to a constant rate by its
+            timestamps: at every ``step`` units of its time base, the frame that is shown then.
+        resize: how a picture becomes a square.
 
-    Returns:
-        uint8 ``(T, size, size, 3)``, RGB.
+    Yields:
+        uint8 ``(size, size, 3)``, RGB; at least one.
 
     Raises:
         VideoError: the file is no video, is damaged, or ends before its header says.
+    """
+    found = False
+    reformatter = VideoReformatter()
+    with opened(path) as (container, stream):
+        # One thread: the pool of workers is what uses the cores.
+        stream.codec_context.thread_count = 1
+        shown = _whole(path, container, stream)
+        for number, frame in enumerate(shown if step is None else _at_constant_rate(shown, step)):
+            if number % stride == 0:
+                found = True
+                yield _to_array(frame, stream, size, resize, reformatter)
+    if not found:
+        raise VideoError(path, "has no frames")
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A video file and its video stream.
+
+    Raises:
+        VideoError: there is none in it, or what is done with it fails.
     """
     try:
         with av.open(path, metadata_errors="replace") as container:
@@ -62,16 +99,31 @@ def decode(path: Path, size: int, stride: int = 1) -> Frames:
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise VideoError(path, "has a header, but no video that can be decoded")
-            frames = [_to_array(frame, stream, size) for frame in _every(stride, _whole(path, container, stream))]
+            yield container, stream
     except av.FFmpegError as error:
         raise VideoError(path, f"cannot be decoded: {error.strerror}") from error
-    if not frames:
-        raise VideoError(path, "has no frames")
-    return np.stack(frames)
 
 
-def _every(stride: int, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    return (frame for number, frame in enumerate(frames) if number % stride == 0)
+def _at_constant_rate(frames: Iterable[VideoFrame], step: int) -> Iterator[VideoFrame]:
+    """The frame that is shown at every ``step`` of time from the first frame's time on, up to the last frame's."""
+    held: VideoFrame | None = None
+    first = place = 0
+    for frame in frames:
+        if held is None or frame.pts is None:
+            next_place, first = (place + 1, first) if held else (0, frame.pts or 0)
+        else:
+            next_place = max(place, slot(frame.pts - first, step))
+        for _ in range(place, next_place):
+            assert held is not None  # noqa: S101  # the first frame's place is 0
+            yield held
+        held, place = frame, next_place
+    if held is not None:
+        yield held
+
+
+def slot(time: int, step: int) -> int:
+    """The multiple of ``step`` nearest to ``time``."""
+    return (2 * time + step) // (2 * step)
 
 
 def _whole(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -82,8 +134,6 @@ def _whole(path: Path, container: InputContainer, stream: VideoStream) -> Iterat
     Packets are counted, not frames, since an edit list rightly hides some. Matroska's header does not tell
     of a few frames lost before the end, nor VP8 and VP9 of flipped bits.
     """
-    # One thread: the pool of workers is what uses the cores.
-    stream.codec_context.thread_count = 1
     packets, end = 0, 0.0
     for packet in container.demux(stream):
         # An AVI repeats a frame with an empty packet; the empty one without a time only ends the stream.
@@ -93,7 +143,7 @@ def _whole(path: Path, container: InputContainer, stream: VideoStream) -> Iterat
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise VideoError(path, f"is damaged: a frame at {frame.time} s is corrupt")
-            end = max(end, frame.time or 0.0)
+            end = max(end, (frame.time or 0.0) + frame.duration * float(frame.time_base or 0))
             yield frame
     promised = _promised_packets(container, stream)
     if packets < promised:
@@ -118,12 +168,30 @@ def _promised_seconds(stream: VideoStream) -> float:
     return 3600 * hours + 60 * minutes + seconds
 
 
-def _to_array(frame: VideoFrame, stream: VideoStream, size: int) -> Frames:
-    """A frame scaled, cropped and turned upright: uint8 ``(size, size, 3)``."""
+def _to_array(
+    frame: VideoFrame, stream: VideoStream, size: int, resize: Resize, reformatter: VideoReformatter
+) -> Frames:
+    """A frame scaled, cropped or padded, and turned upright: uint8 ``(size, size, 3)``."""
     shown_width = frame.width * float(stream.sample_aspect_ratio or 1)
-    scale = size / min(shown_width, frame.height)
-    width, height = max(size, round(shown_width * scale)), max(size, round(frame.height * scale))
-    pixels = frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
-    top, left = (height - size) // 2, (width - size) // 2
-    square = pixels[top : top + size, left : left + size]
-    return np.ascontiguousarray(np.rot90(square, k=round(frame.rotation / 90)))
+    width, height = _scaled(shown_width, frame.height, size, resize)
+    scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=SCALING, threads=1)
+    pixels = cast(Frames, scaled.to_ndarray())  # rgb24 is uint8
+    if resize == "long-pad":
+        square = np.zeros((size, size, 3), np.uint8)
+        top, left = (size - height) // 2, (size - width) // 2
+        square[top : top + height, left : left + width] = pixels
+    else:
+        top, left = (height - size) // 2, (width - size) // 2
+        square = pixels[top : top + size, left : left + size]
+    return np.rot90(square, k=round(frame.rotation / 90))
+
+
+def _scaled(width: float, height: float, size: int, resize: Resize) -> tuple[int, int]:
+    """Width and height in whole pixels that a picture is scaled to."""
+    if resize == "stretch":
+        return size, size
+    if resize == "short-crop":
+        scale = size / min(width, height)
+        return max(size, round(width * scale)), max(size, round(height * scale))
+    scale = size / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))

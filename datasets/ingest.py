@@ -1,54 +1,38 @@
-"""From a source of videos to a clip store."""
+"""From a folder of videos to a clip store: plan, do what is not done yet, merge.
+
+All of it happens in ``STORE.partial``, which becomes the store by being renamed. Whenever a run is ended, the
+same call goes on where it was, and what stands at the end is the same, byte for byte.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from datasets.decode import VideoError, decode
-from datasets.sources.folder import Source
-from datasets.store import MANIFEST, Codec, Manifest, Settings, read_manifest, to_json
-from datasets.workers import decode_in_order
-from datasets.writer import StoreWriter
+from datasets.disk import locked
+from datasets.merge import put_finished
+from datasets.options import IngestOptions
+from datasets.plan import Plan, describe, load_plan, make_request
+from datasets.runners import Runner, local
+from datasets.sources.layouts import SourceFolder
+from datasets.store import MANIFEST, read_manifest
+from datasets.task import SCRATCH
+from datasets.work import MAX_BROKEN, Ingested, Place, Work, begin, differences
+from datasets.workers import stop_resting
 from registry import InputError
-from registry.progress import Progress
-
-
-@attrs.frozen
-class IngestOptions:
-    """What to make of the videos."""
-
-    size: int = 128
-    """Height and width of the frames in pixels."""
-    stride: int = 1
-    """Frames of the video from one stored frame to the next."""
-    codec: Codec = "none"
-    """How frames are compressed; uncompressed ones are read fastest."""
-    min_frames: int = 1
-    """Clips of fewer stored frames are left out."""
-    max_broken: float = 0.1
-    """The share of videos that may turn out to be broken."""
-
-
-@attrs.frozen
-class Ingested:
-    """What became of an ingestion."""
-
-    manifest: Manifest
-    left_out: int
-    """Videos that are in the store's quarantine list and not in the store."""
-    fresh: bool
-    """False when the store stood there already, with the same settings from the same videos."""
 
 
 def ingest(
-    source: Source, path: Path, options: IngestOptions, *, workers: int = 2, overwrite: bool = False
+    source: SourceFolder,
+    path: Path,
+    options: IngestOptions,
+    *,
+    workers: int = 2,
+    runner: Runner | None = None,
+    max_broken: float = MAX_BROKEN,
+    overwrite: bool = False,
 ) -> Ingested:
     """Decode the videos of ``source`` into a store at ``path``.
 
@@ -56,70 +40,62 @@ def ingest(
     Videos that are broken or too short are told on stderr and listed in the store's ``quarantine.json``.
 
     Args:
-        source: the videos, in order.
+        source: the videos.
         path: where the store is to stand.
         options: what to make of them.
-        workers: number of decoding processes.
-        overwrite: replace the store that stands at ``path``, if it is another one.
+        workers: number of processes on this machine.
+        runner: what decodes, if not those processes.
+        max_broken: the share of videos that may turn out to be broken.
+        overwrite: replace the store that stands at ``path`` or its unfinished part, if it is another one.
 
     Raises:
-        InputError: something else stands at ``path``, or too many videos are broken, or none is left.
+        InputError: another process writes this store, something else stands at ``path``, too many videos are
+            broken, none is left, or the disk has too little room.
     """
-    request = _request(source, options)
+    listed = source.list()
+    sizes = [video.path.stat().st_size for video in listed.videos]
+    request = make_request(listed, options, sizes)
+    place = Place(path)
     if _stands_already(path, request, overwrite):
-        manifest = read_manifest(path)
-        return Ingested(manifest, len(source.videos) - manifest.clips, fresh=False)
-    settings = Settings.of(options.size, options.size, 3, options.stride, options.codec)
-    with StoreWriter(path, settings, source.classes) as writer:
-        quarantine = _write_clips(source, writer, options, workers)
-        manifest = writer.finish(request, quarantine)
-    return Ingested(manifest, len(quarantine), fresh=True)
+        return place.standing(fresh=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(place.lock):
+            if _finish_renaming(place, request):
+                return place.standing(fresh=True)
+            plan = _resume(place, request, overwrite)
+            if plan is None:
+                command = {**source.describe(), **describe(options)}
+                plan = begin(place, listed, options, command, sizes, workers, max_broken)
+            work = Work(place, plan, options, max_broken)
+            jobs = work.jobs()
+            return work.merge(jobs, work.run(jobs, runner or local(workers)))
+    finally:
+        stop_resting()
 
 
-def _write_clips(source: Source, writer: StoreWriter, options: IngestOptions, workers: int) -> list[Mapping[str, str]]:
-    """Append every good video to the store; the ones left out are returned."""
-    decoder = functools.partial(decode, size=options.size, stride=options.stride)
-    paths = [video.path for video in source.videos]
-    quarantine: list[Mapping[str, str]] = []
-    broken = 0
-    with (
-        contextlib.closing(decode_in_order(paths, decoder, workers)) as outcomes,
-        Progress(total=len(paths), unit="video", desc="ingesting") as progress,
-    ):
-        for video, outcome in zip(source.videos, outcomes, strict=True):
-            if isinstance(outcome, VideoError):
-                reason = outcome.reason
-                broken += 1
-            elif len(outcome) < options.min_frames:
-                reason = f"has {len(outcome)} frames at stride {options.stride}, fewer than {options.min_frames}"
-            else:
-                reason = None
-                writer.append(video.name, outcome, video.label)
-            if reason is not None:
-                progress.note(f"left out: {video.path}: {reason}")
-                quarantine.append({"name": video.name, "reason": reason})
-            _check_broken(broken, source, options)
-            progress.update()
-    if len(quarantine) == len(source.videos):
-        raise InputError.of("SOURCE", f"all {len(source.videos)} videos were left out")
-    return quarantine
+def _resume(place: Place, request: Mapping[str, Any], overwrite: bool) -> Plan | None:
+    """The plan that an earlier run left, if it is for the same store."""
+    plan = load_plan(place.partial)
+    if plan is None:
+        return None
+    if found := differences(plan.request, request):
+        if not overwrite:
+            what = f"an unfinished store of another kind stands here: {'; '.join(found)}"
+            raise InputError.of(str(place.partial), f"{what}; go on with its own command, or use --overwrite")
+        shutil.rmtree(place.partial)
+        return None
+    shutil.rmtree(place.partial / SCRATCH)
+    (place.partial / SCRATCH).mkdir()
+    return plan
 
 
-def _check_broken(broken: int, source: Source, options: IngestOptions) -> None:
-    total = len(source.videos)
-    if broken > options.max_broken * total:
-        what = f"{broken} of {total} videos could not be decoded so far, more than a fraction of {options.max_broken:g}"
-        raise InputError.of("--max-broken", what)
-
-
-def _request(source: Source, options: IngestOptions) -> dict[str, Any]:
-    """What the store is asked to be, as the manifest keeps it."""
-    described = [[video.name, video.path.stat().st_size] for video in source.videos]
-    return {
-        "videos": len(source.videos),
-        "source": hashlib.sha256(to_json(described)).hexdigest(),
-        **attrs.asdict(options),
-    }
+def _finish_renaming(place: Place, request: Mapping[str, Any]) -> bool:
+    """Put a store in its place whose ingestion was ended between its manifest and its renaming."""
+    if not (place.partial / MANIFEST).is_file() or differences(read_manifest(place.partial).request, request):
+        return False
+    put_finished(place.partial, place.path)
+    return True
 
 
 def _stands_already(path: Path, request: Mapping[str, Any], overwrite: bool) -> bool:
@@ -134,14 +110,8 @@ def _stands_already(path: Path, request: Mapping[str, Any], overwrite: bool) -> 
         if overwrite:
             return False
         raise
-    differences = [
-        f"{name} {held.get(name)!r}, not {value!r}"
-        for name, value in request.items()
-        if held.get(name) != value and name != "source"
-    ]
-    if held.get("source") != request["source"]:
-        differences.append("other videos")
-    if differences and not overwrite:
-        what = f"another store stands here: {'; '.join(differences)}; replace it with --overwrite"
+    found = differences(held, request)
+    if found and not overwrite:
+        what = f"another store stands here: {'; '.join(found)}; replace it with --overwrite"
         raise InputError.of(str(path), what)
-    return not differences
+    return not found

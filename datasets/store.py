@@ -43,6 +43,8 @@ SHARD_BYTES = 64 * 2**20
 MANIFEST = "manifest.json"
 NAMES = "names.json"
 QUARANTINE = "quarantine.json"
+WORK = "work"
+"""Folder in a store that is being ingested: the plan, and notes on what is done."""
 INDEX = {"offset": "int64", "frames": "int32", "label": "int32"}
 """The arrays of the group ``clips`` and their types."""
 

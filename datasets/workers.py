@@ -1,137 +1,237 @@
-"""Decoding many videos in processes that may die.
+"""Work on many videos in processes that may die.
 
-A damaged video can crash the decoder's process or hang it. Each worker is a spawned process that holds
-one video at a time, so that whichever dies or takes too long names its video; a fresh one takes its place.
+A damaged video can crash the decoder's process or hang it. So jobs run in processes of their own that say
+which step (which video) they begin; a job whose process died or took too long is run again by a fresh process
+with that step forbidden.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import json
+import os
+import pickle
 import signal
+import subprocess
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import TypeAlias
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, Protocol, TypeAlias
 
-from datasets.base import Frames
-from datasets.decode import VideoError
+from registry import InputError
 
 TIMEOUT = 600.0
-"""Seconds that one video may take."""
+"""Seconds that one step may take."""
+NO_STEP = -1
+"""What a job begins when nothing outside it could be at fault, such as writing."""
 
-Decode: TypeAlias = Callable[[Path], Frames]
+Begin: TypeAlias = Callable[[int], None]
+"""Called by a job with the number of the step that it begins."""
 
 
-def decode_in_order(
-    paths: Sequence[Path], decode: Decode, workers: int, timeout: float = TIMEOUT
-) -> Generator[Frames | VideoError]:
-    """What ``decode`` makes of every path, in the order of the paths, whichever is ready first.
+class Job(Protocol):
+    """A picklable function, run in another process, whose steps may crash or hang it."""
+
+    def __call__(self, forbidden: Mapping[int, str], begin: Begin) -> Any:
+        """Do the job but for the ``forbidden`` steps, of which it is said what they did."""
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    workers: int,
+    timeout: float = TIMEOUT,
+    on_step: Callable[[int, int], None] = lambda job, step: None,
+) -> Generator[tuple[int, Any]]:
+    """Run ``jobs`` in disposable processes.
 
     Args:
-        paths: the videos.
-        decode: a function that can be pickled.
+        jobs: what to do.
         workers: number of processes.
-        timeout: seconds that one video may take.
+        timeout: seconds that one step may take.
+        on_step: called with the job's number and the step it begins.
 
     Yields:
-        A video's frames, or the error that it raised or that its process died of.
+        A job's number and its result, whichever is ready first.
+
+    Raises:
+        InputError: a job raised it.
+        OSError: a job raised it.
+        RuntimeError: a job failed otherwise, or its process died where no step is to blame.
     """
-    crew = [_Worker(decode) for _ in range(min(workers, len(paths)))]
-    done: dict[int, Frames | VideoError] = {}
-    started = given = 0
+    waiting = [_State(number, job) for number, job in enumerate(jobs)][::-1]
+    crew: list[Worker] = []
     try:
-        while given < len(paths):
-            for worker in crew:
-                # Results wait in memory for their turn, so nobody runs far ahead.
-                if worker.number is None and started < min(len(paths), given + 2 * workers):
-                    worker.start(started, paths[started], timeout)
-                    started += 1
-            wait([worker.connection for worker in crew if worker.number is not None], timeout=1.0)
-            for place, worker in enumerate(crew):
-                number, outcome = worker.number, worker.poll()
-                if number is None or outcome is None:
+        while waiting or crew:
+            while waiting and len(crew) < workers:
+                crew.append(Worker.idle() or Worker())
+                crew[-1].start(waiting.pop(), timeout)
+            wait([worker.connection for worker in crew], timeout=_patience(crew))
+            for worker in list(crew):
+                outcome = worker.poll(on_step)
+                if outcome is None:
                     continue
-                done[number] = outcome
-                if worker.dead:
-                    crew[place] = _Worker(decode)
-            while given in done:
-                yield done.pop(given)
-                given += 1
+                crew.remove(worker)
+                if isinstance(outcome, _State):
+                    waiting.append(outcome)
+                else:
+                    worker.rest()
+                    yield worker.number, outcome[0]
     finally:
         for worker in crew:
             worker.stop()
 
 
-class _Worker:
-    """A process that decodes one video at a time."""
+class _State:
+    """A job and what has become of it so far."""
 
-    def __init__(self, decode: Decode) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(decode, theirs), daemon=True)
-        self._process.start()
+    def __init__(self, number: int, job: Job) -> None:
+        self.number, self.job = number, job
+        self.forbidden: dict[int, str] = {}
+        self.deaths: Counter[int] = Counter()
+
+
+class Worker:
+    """A process that runs one job at a time, and ends when its parent does."""
+
+    _resting: list[Worker] = []  # noqa: RUF012  # of this process; list operations are atomic between threads
+
+    def __init__(self) -> None:
+        self.connection, theirs = Pipe()
+        life, self._life = os.pipe()
+        code = f"import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {__name__} import serve; serve()"
+        # Not multiprocessing: its children may not have children, and a Dask worker is one.
+        command = [sys.executable, "-c", code, json.dumps(sys.path), str(theirs.fileno()), str(life)]
+        self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(), life), stdin=subprocess.DEVNULL)  # noqa: S603  # ourselves
         theirs.close()
-        self.number: int | None = None
-        self.dead = False
+        os.close(life)
         self._ready = False
 
-    def start(self, number: int, path: Path, timeout: float) -> None:
-        """Have it decode the video ``path``, whose place in the order is ``number``."""
-        self.number, self._path = number, path
-        self._deadline, self._timeout = time.monotonic() + timeout, timeout
-        self.connection.send(path)
+    @classmethod
+    def idle(cls) -> Worker | None:
+        """A living worker that has nothing to do, if there is one."""
+        while cls._resting:
+            worker = cls._resting.pop()
+            if worker._process.poll() is None:
+                return worker
+            worker.stop()
+        return None
 
-    def poll(self) -> Frames | VideoError | None:
-        """What became of the video, None while that is open."""
-        if self.number is None:
-            return None
+    @property
+    def number(self) -> int:
+        """The number of its job."""
+        return self._state.number
+
+    @property
+    def deadline(self) -> float:
+        """Until when it is waited for."""
+        return self._deadline
+
+    def start(self, state: _State, timeout: float) -> None:
+        """Have it run a job."""
+        self._state, self._timeout, self._step = state, timeout, NO_STEP
+        self._deadline = float("inf")
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # told by `poll`
+            self.connection.send_bytes(pickle.dumps((state.job, state.forbidden)))
+
+    def poll(self, on_step: Callable[[int, int], None]) -> tuple[Any] | _State | None:
+        """The job's result, or the job itself to be run again by another, or None while it goes on."""
         if not self.connection.poll():
             if time.monotonic() < self._deadline:
                 return None
             self.stop()
-            return VideoError(self._path, f"was not decoded within {self._timeout:g} s")
+            self._state.forbidden[self._step] = f"was not decoded within {self._timeout:g} s"
+            return self._state
         try:
-            outcome = self.connection.recv()
+            kind, value = pickle.loads(self.connection.recv_bytes())  # noqa: S301  # of our own process
         except (EOFError, ConnectionResetError):
-            self._process.join(timeout=5.0)
-            self.stop()
-            if not self._ready:
-                raise RuntimeError(f"a decoding process did not start (exit code {self._process.exitcode})") from None
-            return VideoError(self._path, f"crashed the decoder (exit code {self._process.exitcode})")
-        if outcome is None:
+            return self._died()
+        if kind == "ready":
             self._ready = True
-            return None
-        self.number = None
-        if isinstance(outcome, str):
-            raise RuntimeError(f"decoding {self._path} failed:\n{outcome}")
-        result: Frames | VideoError = outcome
-        return result
+        elif kind == "step":
+            self._step = value
+            self._deadline = float("inf") if value == NO_STEP else time.monotonic() + self._timeout
+            on_step(self._state.number, value)
+        elif kind == "error":
+            self.rest()
+            raise value
+        else:
+            return (value,)
+        return None
+
+    def _died(self) -> _State:
+        """The job after its process's death, with the step it died of forbidden once it died of it twice."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5.0)
+        code = self._process.returncode
+        self.stop()
+        if not self._ready:
+            raise RuntimeError(f"a decoding process did not start (exit code {code})")
+        state = self._state
+        state.deaths[self._step] += 1
+        # Once may be the machine's doing: short memory, somebody's kill.
+        if state.deaths[self._step] > 1:
+            if self._step == NO_STEP:
+                raise RuntimeError(f"a process died while it wrote (exit code {code})")
+            state.forbidden[self._step] = f"crashed the decoder (exit code {code})"
+        return state
+
+    def rest(self) -> None:
+        """Keep the process for a later job."""
+        self._resting.append(self)
 
     def stop(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.join()
-        self.connection.close()
-        self.number, self.dead = None, True
+        self._process.wait()
+        if not self.connection.closed:
+            self.connection.close()
+            os.close(self._life)
 
 
-def _work(decode: Decode, connection: Connection) -> None:
-    """A worker's life: paths in, frames or errors out, until the other end is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def stop_resting() -> None:
+    """End the processes that wait for jobs."""
+    while worker := Worker.idle():
+        worker.stop()
+
+
+def _patience(crew: Sequence[Worker]) -> float:
+    """Seconds until the first deadline; never long, since a connection may be lost without a word."""
+    return min(10.0, max(0.0, min(worker.deadline for worker in crew) - time.monotonic()))
+
+
+def serve() -> None:
+    """A worker's life: jobs in, steps and results out, until the other end is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and a polite end are the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection, life = Connection(int(sys.argv[2])), int(sys.argv[3])
+    threading.Thread(target=_die_with_parent, args=(life,), daemon=True).start()
+
+    def tell(kind: str, value: Any = None) -> None:
+        connection.send_bytes(pickle.dumps((kind, value)))
+
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        connection.send(None)  # a process that dies from here on dies of its video
+        tell("ready")  # a process that dies from here on dies of its job
         while True:
-            connection.send(_outcome(decode, connection.recv()))
+            data = connection.recv_bytes()
+            tell(*_outcome(data, lambda step: tell("step", step)))
 
 
-def _outcome(decode: Decode, path: Path) -> Frames | VideoError | str:
-    """A video's frames, its error, or the traceback of a fault of the program, which the parent raises."""
+def _outcome(data: bytes, begin: Begin) -> tuple[str, Any]:
+    """A job's result or its error; the parent raises the latter."""
     try:
-        return decode(path)
-    except VideoError as error:
-        return error
+        job, forbidden = pickle.loads(data)  # noqa: S301  # from our own parent
+        return "result", job(forbidden, begin)
+    except (InputError, OSError) as error:
+        return "error", error
     except Exception:  # noqa: BLE001  # nothing is hidden: see above
-        return traceback.format_exc()
+        return "error", RuntimeError(f"a decoding process failed:\n{traceback.format_exc()}")
+
+
+def _die_with_parent(life: int) -> None:
+    """Wait until the parent's end of the pipe is closed, which its death does at the latest."""
+    os.read(life, 1)
+    os._exit(1)

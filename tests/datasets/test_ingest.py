@@ -8,8 +8,10 @@ from video_files import scene, write_video
 
 from datasets import ClipStore, SyntheticClips
 from datasets.decode import decode
-from datasets.ingest import IngestOptions, ingest
+from datasets.ingest import ingest
+from datasets.options import IngestOptions
 from datasets.sources.folder import list_folder
+from datasets.sources.layouts import SourceFolder
 from datasets.sources.synthetic import write_synthetic
 from datasets.verify import verify
 from registry import InputError
@@ -26,7 +28,7 @@ def videos(tmp_path_factory):
 
 
 def _run(folder, store, options=OPTIONS, **more):
-    return ingest(list_folder(folder), store, options, workers=1, **more)
+    return ingest(SourceFolder(folder), store, options, workers=1, **more)
 
 
 def _bytes(folder):
@@ -35,7 +37,7 @@ def _bytes(folder):
 
 def test_store_holds_the_videos(videos, tmp_path):
     """Frames, labels and names are those of the videos in sorted order, and near what was drawn."""
-    done = ingest(list_folder(videos), tmp_path / "new" / "a.zarr", IngestOptions(size=32, stride=2), workers=2)
+    done = ingest(SourceFolder(videos), tmp_path / "new" / "a.zarr", IngestOptions(size=32, stride=2), workers=2)
     assert done.fresh
     store = ClipStore(path=str(tmp_path / "new" / "a.zarr"))
     dataset = SyntheticClips(clips=6, frames=9)
@@ -54,7 +56,7 @@ def test_store_holds_the_videos(videos, tmp_path):
 def test_same_again_is_the_same(videos, tmp_path):
     """Two ingestions, with one worker and with two, are equal byte for byte."""
     _run(videos, tmp_path / "a.zarr")
-    ingest(list_folder(videos), tmp_path / "b.zarr", OPTIONS, workers=2)
+    ingest(SourceFolder(videos), tmp_path / "b.zarr", OPTIONS, workers=2)
     assert _bytes(tmp_path / "a.zarr") == _bytes(tmp_path / "b.zarr")
 
 
@@ -118,7 +120,7 @@ def test_broken_videos_are_listed(tmp_path, capsys):
     (tmp_path / "c.mp4").write_text("<html>404</html>" * 100)
     (tmp_path / "e.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:-400])
     write_video(tmp_path / "g.mp4", scene(2))
-    done = _run(tmp_path, tmp_path / "s.zarr", IngestOptions(size=16, min_frames=3, max_broken=0.5))
+    done = _run(tmp_path, tmp_path / "s.zarr", IngestOptions(size=16, min_frames=3), max_broken=0.5)
     store = ClipStore(path=str(tmp_path / "s.zarr"))
     assert [store.name(clip) for clip in range(len(store))] == ["a.mp4", "d.mp4", "f.mp4"]
     np.testing.assert_array_equal(store.window(1, 0, 4), decode(tmp_path / "d.mp4", 16))
@@ -131,13 +133,15 @@ def test_broken_videos_are_listed(tmp_path, capsys):
 
 
 def test_too_many_broken_fail(tmp_path):
-    """More broken videos than allowed end the run, and nothing stands at the store's place."""
+    """More broken videos than allowed end the run; nothing stands at the store's place but the list of them."""
     write_video(tmp_path / "a.mp4", scene(2))
     (tmp_path / "b.mp4").write_bytes(b"")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError, match="--max-broken: 1 of 2 videos"):
         _run(tmp_path, tmp_path / "s.zarr")
-    assert sorted(tmp_path.iterdir()) == before
+    report = tmp_path / "s.zarr.quarantine.json"
+    assert sorted(tmp_path.iterdir()) == sorted([*before, report])
+    assert [each["name"] for each in json.loads(report.read_text())] == ["b.mp4"]
 
 
 def test_nothing_left_fails(tmp_path):

@@ -1,49 +1,101 @@
-"""Decoding in processes that may die."""
+"""Jobs in processes that may die."""
 
-import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-import numpy as np
+import attrs
 import pytest
 
-from datasets.decode import VideoError
-from datasets.workers import _work, decode_in_order
+from datasets.workers import Worker, run_jobs, stop_resting
+from registry import InputError
 
 
-def _act(path):
-    """Behave as the file's name says; the result holds the number in it."""
-    kind, number = path.name.split("_")
-    if kind == "crash":
-        os.abort()
-    if kind == "hang":
-        time.sleep(60)
-    if kind == "bad":
-        raise VideoError(path, "is bad")
-    if kind == "bug":
-        raise ZeroDivisionError("a fault of the program")
-    time.sleep(0.05 * (int(number) % 3))
-    return np.full((1, 2, 2, 3), int(number), np.uint8)
+@attrs.frozen
+class Job:
+    """Behaves at each step as its name says; the result is what was done, and what was forbidden."""
+
+    steps: tuple[str, ...]
+    mark: Path | None = None
+
+    def __call__(self, forbidden, begin):
+        done = []
+        for number, name in enumerate(self.steps):
+            begin(number)
+            if number in forbidden:
+                done.append(forbidden[number])
+                continue
+            self._act(name)
+            done.append(name)
+        return done
+
+    def _act(self, name):
+        if name == "crash":
+            os.abort()
+        if name == "crash once" and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "hang":
+            time.sleep(60)
+        if name == "bug":
+            raise ZeroDivisionError("a fault of the program")
+        if name == "input":
+            raise InputError.of("here", "is wrong", "right")
+        if name == "disk":
+            raise OSError(28, "No space left on device", "a/shard")
 
 
-def test_order_and_errors():
-    """Results come in the order of the paths, errors, crashes and hangs in their places, and work goes on."""
-    names = ["ok_0", "crash_1", "ok_2", "bad_3", "hang_4", "ok_5", "ok_6"]
-    outcomes = list(decode_in_order([Path(name) for name in names], _act, 2, timeout=3.0))
-    reasons = {1: "crashed the decoder", 3: "is bad", 4: "not decoded within 3 s"}
-    for number, outcome in enumerate(outcomes):
-        if number in reasons:
-            assert isinstance(outcome, VideoError)
-            assert reasons[number] in outcome.reason
-            assert outcome.path == Path(names[number])
-        else:
-            assert outcome[0, 0, 0, 0] == number
-    assert len(outcomes) == len(names)
+@pytest.fixture(autouse=True)
+def _stop():
+    """Leave no process to the next test, which may have another path of modules."""
+    yield
+    stop_resting()
+
+
+def _run(*jobs, **more):
+    return dict(run_jobs([Job(steps) for steps in jobs], 2, **more))
+
+
+def test_crashes_and_hangs_are_stepped_over():
+    """A step that crashes or hangs its process is forbidden, the job's other steps and other jobs are done."""
+    done = _run(("a", "crash", "b"), ("c",), ("hang", "d"), ("e", "f"), timeout=3.0)
+    assert done[0] == ["a", f"crashed the decoder (exit code {-signal.SIGABRT})", "b"]
+    assert done[2] == ["was not decoded within 3 s", "d"]
+    assert (done[1], done[3]) == (["c"], ["e", "f"])
+
+
+def test_one_death_is_nobodys_fault(tmp_path):
+    """A process that somebody killed is replaced, and the step it was at is done."""
+    [(_, done)] = run_jobs([Job(("a", "crash once", "b"), tmp_path / "mark")], 1)
+    assert done == ["a", "crash once", "b"]
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "text"),
+    [
+        ("bug", RuntimeError, "a fault of the program"),
+        ("input", InputError, "here: is wrong; allowed: right"),
+        ("disk", OSError, "a/shard"),
+    ],
+)
+def test_errors_come_through(step, kind, text):
+    """An error that is not the video's is raised where the jobs were started."""
+    with pytest.raises(kind, match=text):
+        _run(("a", step))
+
+
+def test_steps_are_told():
+    """Whoever started the jobs is told of each step as it begins."""
+    told = []
+    list(run_jobs([Job(("a", "b"))], 1, on_step=lambda job, step: told.append((job, step))))
+    assert told == [(0, 0), (0, 1)]
 
 
 class _Unpicklable:
-    """Something that no process can be started with anew."""
+    """A job that no process can be given."""
 
     def __reduce__(self):
         return (_fail, ())
@@ -53,30 +105,48 @@ def _fail():
     raise ZeroDivisionError
 
 
-def test_a_process_that_cannot_start_blames_no_video():
-    """When a worker dies before it is ready, that is an error of the run and not of a video."""
-    with pytest.raises(RuntimeError, match="did not start"):
-        list(decode_in_order([Path("ok_0")], _Unpicklable(), 1))
+def test_a_job_that_cannot_start_is_an_error():
+    """When a job cannot even be begun, that is an error of the run and of no step."""
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        list(run_jobs([_Unpicklable()], 1))
 
 
-def test_worker_leaves_quietly_when_the_parent_is_gone(capfd):
-    """A worker whose parent has died ends without a word, whether it waits or has a result to give."""
-    for send in (False, True):
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(_act, theirs))
-        process.start()
-        theirs.close()
-        assert ours.recv() is None
-        if send:
-            ours.send(Path("ok_2"))
-        ours.close()
-        process.join(timeout=20)
-        assert process.exitcode == 0
-    assert capfd.readouterr().err == ""
+def test_process_ends_with_its_parent():
+    """The process of a job that hangs ends when its parent is killed."""
+    code = (
+        "import sys, test_workers as t; from datasets.workers import run_jobs\n"
+        "def tell(job, step): print(t.Worker._last, flush=True)\n"
+        "run = t.Worker.start\n"
+        "def start(self, *rest): t.Worker._last = self._process.pid; run(self, *rest)\n"
+        "t.Worker.start = start; list(run_jobs([t.Job(('hang',))], 1, on_step=tell))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    child = int(parent.stdout.readline())
+    assert _runs(child)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(child)
 
 
-def test_fault_of_the_program_is_raised():
-    """An error that is not the video's is not put on the video."""
-    with pytest.raises(RuntimeError, match="a fault of the program"):
-        list(decode_in_order([Path("bug_0")], _act, 1))
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_worker_is_kept_for_the_next_jobs():
+    """A process that is done with a job does the next one."""
+    _run(("a",))
+    worker = Worker.idle()
+    assert worker is not None
+    worker.rest()
+    pid = worker._process.pid
+    _run(("b",))
+    again = Worker.idle()
+    assert again._process.pid == pid
+    again.stop()

@@ -1,0 +1,176 @@
+"""All of a store but its shards: Zarr's metadata, the index of clips, and the manifest that makes it a store."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from datasets.disk import sync, write_whole
+from datasets.shard_file import ZSTD_LEVEL
+from datasets.store import (
+    FORMAT,
+    INDEX,
+    MANIFEST,
+    NAMES,
+    QUARANTINE,
+    VERSION,
+    Codec,
+    Level,
+    Manifest,
+    Settings,
+    attribute_name,
+    index_name,
+    to_json,
+)
+from registry.convert import unstructure
+
+
+@attrs.frozen
+class Clips:
+    """The clips that a store holds, in their order."""
+
+    names: list[str] = attrs.field(factory=list)
+    offsets: list[int] = attrs.field(factory=list)
+    frames: list[int] = attrs.field(factory=list)
+    labels: list[int] = attrs.field(factory=list)
+    """-1 where a clip has no class."""
+    attributes: Mapping[str, list[int]] = attrs.field(factory=dict)
+    """For each attribute the place of every clip's value in ``Contents.attributes``, or -1."""
+
+    def append(self, name: str, offset: int, frames: int, label: int | None) -> None:
+        """Add a clip."""
+        self.names.append(name)
+        self.offsets.append(offset)
+        self.frames.append(frames)
+        self.labels.append(-1 if label is None else label)
+
+
+@attrs.frozen
+class Contents:
+    """What a store is, apart from its clips."""
+
+    settings: Settings
+    levels: tuple[Level, ...]
+    length: int
+    """Frames of the levels in time."""
+    classes: tuple[str, ...] | None
+    request: Mapping[str, Any]
+    attributes: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+
+
+def write_levels(folder: Path, contents: Contents) -> None:
+    """Zarr's metadata of the group and of the levels, whose shards are written by others."""
+    group = zarr.open_group(folder, mode="a", zarr_format=3)
+    settings = contents.settings
+    for number, level in enumerate(contents.levels):
+        shape = (level.height, level.width, settings.channels)
+        group.create_array(
+            f"levels/{number}",
+            shape=(contents.length, *shape),
+            dtype="uint8",
+            chunks=(settings.chunk_frames, *shape),
+            shards=(settings.shard_frames, *shape),
+            compressors=_codecs(settings.codec),
+            fill_value=0,
+        )
+        (folder / "levels" / str(number) / "c").mkdir(exist_ok=True)
+
+
+def write_rest(
+    folder: Path,
+    contents: Contents,
+    clips: Clips,
+    quarantine: Sequence[Mapping[str, str]],
+    shards: Mapping[str, str],
+) -> Manifest:
+    """Write the index, then the manifest; what an interrupted call left of them is replaced.
+
+    Args:
+        folder: where the levels stand.
+        contents: what was given to :func:`write_levels`.
+        clips: at least one.
+        quarantine: ``name`` and ``reason`` of every video that was left out.
+        shards: path inside the store to SHA-256.
+    """
+    if (folder / "clips").exists():
+        shutil.rmtree(folder / "clips")
+    group = zarr.open_group(folder, mode="r+")
+    columns = zip(INDEX.items(), (clips.offsets, clips.frames, clips.labels), strict=True)
+    arrays = {name: np.asarray(values, dtype) for (name, dtype), values in columns}
+    arrays |= {attribute_name(name): np.asarray(values, np.int32) for name, values in clips.attributes.items()}
+    for name, values in arrays.items():
+        _write_array(group, f"clips/{name}", values)
+    write_whole(folder / NAMES, to_json(list(clips.names)))
+    write_whole(folder / QUARANTINE, to_json(list(quarantine)))
+    files = {*(index_name(name) for name in arrays), NAMES, QUARANTINE, "zarr.json", "levels/zarr.json"}
+    files |= {f"levels/{number}/zarr.json" for number in range(len(contents.levels))}
+    files |= {str(path.relative_to(folder)) for path in (folder / "clips").rglob("zarr.json")}
+    manifest = _manifest(contents, clips, {**shards, **{name: _digest(folder / name) for name in sorted(files)}})
+    sync(*(path for path in (folder / "clips").rglob("*") if path.is_dir()), folder / "clips")
+    sync(*(folder / "levels").iterdir(), folder / "levels")
+    write_whole(folder / MANIFEST, to_json(unstructure(manifest)))
+    return manifest
+
+
+def put_in_place(folder: Path, path: Path) -> None:
+    """Rename the finished store ``folder`` to ``path``; an older store there goes once the new one stands."""
+    old = path.with_name(f"{path.name}.old")
+    if path.exists():
+        path.rename(old)
+    folder.rename(path)
+    sync(path.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _manifest(contents: Contents, clips: Clips, files: Mapping[str, str]) -> Manifest:
+    manifest = Manifest(
+        format=FORMAT,
+        version=VERSION,
+        settings=contents.settings,
+        levels=contents.levels,
+        clips=len(clips.names),
+        frames=int(np.sum(clips.frames)),
+        length=contents.length,
+        classes=contents.classes,
+        request=contents.request,
+        made_with={name: importlib.metadata.version(name) for name in ("av", "numcodecs", "zarr")},
+        files=files,
+        fingerprint="",
+        attributes=contents.attributes,
+    )
+    return attrs.evolve(manifest, fingerprint=manifest.digest())
+
+
+def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any]) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=values.shape,
+        compressors=_codecs("none"),
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+    array[:] = values
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file that is brought to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _codecs(codec: Codec) -> tuple[Any, ...]:
+    return (Crc32cCodec(),) if codec == "none" else (ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec())
