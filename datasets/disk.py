@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from registry import InputError
+
+PAUSE = 0.2
+"""Seconds between two looks at a lock that another process holds."""
 
 
 class InUseError(InputError):
@@ -49,7 +53,7 @@ def sync(*folders: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock file ``path``; the last holder removes it.
 
     A killed process holds no lock: its file may stay, and is taken over.
@@ -57,13 +61,17 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
     Args:
         path: the file; its folder is there.
         shared: hold it with others that share it.
-        wait: until the others are done, instead of an error.
+        patience: seconds to wait for the others to be done.
 
     Raises:
         InUseError: another process holds it.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    descriptor = _take(path, kind if wait else kind | fcntl.LOCK_NB)
+    deadline = time.monotonic() + patience
+    while (descriptor := _take(path, kind)) is None:
+        if time.monotonic() >= deadline:
+            raise InUseError(InputError.of(str(path), "another process is writing this store").problems)
+        time.sleep(PAUSE)
     try:
         yield
     finally:
@@ -73,18 +81,17 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
         os.close(descriptor)
 
 
-def _take(path: Path, kind: int) -> int:
+def _take(path: Path, kind: int) -> int | None:
+    """A descriptor that holds the lock, None when another process does."""
     while True:
         # A file and not the folder itself: NFS locks only what is open for writing.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, kind)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
-                return descriptor  # and not a file that its holder removed in the meantime
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise InUseError(InputError.of(str(path), "another process is writing this store").problems) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        os.close(descriptor)  # its holder has removed the file in the meantime

@@ -60,7 +60,7 @@ def _run_dask(
             for number, job in enumerate(jobs)
         }
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 number = futures[future]
                 note = _result(distributed, future)
                 on_video(len(jobs[number].task.videos))

@@ -95,7 +95,7 @@ def merge_shares(
 def _plan(place: Place, source: SourceFolder, options: IngestOptions, workers: int, max_broken: float) -> Plan:
     """The plan; made by the first share while the others wait, who need not look at the source."""
     command = {**source.describe(), **describe(options)}
-    with locked(place.path.with_name(f"{place.path.name}.plan.lock"), wait=True):
+    with locked(place.path.with_name(f"{place.path.name}.plan.lock"), patience=float("inf")):
         plan = load_plan(place.partial)
         if plan is not None:
             return _checked(place, plan, command)

@@ -24,6 +24,8 @@ from datasets.workers import NO_STEP, Begin
 NOTES = f"{WORK}/done"
 LOCKS = f"{WORK}/locks"
 SCRATCH = f"{WORK}/scratch"
+PATIENCE = 5.0
+"""Seconds to wait for another writer of the same task: one whose parent was killed may take a moment to end."""
 
 
 @attrs.frozen
@@ -71,7 +73,7 @@ class WriteTask:
     def __call__(self, forbidden: Mapping[int, str], begin: Begin) -> Note:
         """Write the task's shards and its note, unless that is done."""
         begin(NO_STEP)
-        with locked(self.folder / LOCKS / str(self.task.number)):
+        with locked(self.folder / LOCKS / str(self.task.number), patience=PATIENCE):
             done = read_note(self.folder, self.task)
             return self._write(forbidden, begin) if done is None else done
 
