@@ -12,7 +12,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import av
 import numpy as np
@@ -174,15 +174,15 @@ def _to_array(
     """A frame scaled, cropped or padded, and turned upright: uint8 ``(size, size, 3)``."""
     shown_width = frame.width * float(stream.sample_aspect_ratio or 1)
     width, height = _scaled(shown_width, frame.height, size, resize)
-    scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=SCALING, threads=1)
-    pixels = cast(Frames, scaled.to_ndarray())  # rgb24 is uint8
-    if resize == "long-pad":
-        square = np.zeros((size, size, 3), np.uint8)
-        top, left = (size - height) // 2, (size - width) // 2
-        square[top : top + height, left : left + width] = pixels
-    else:
-        top, left = (height - size) // 2, (width - size) // 2
-        square = pixels[top : top + size, left : left + size]
+    # Planes of green, blue and red, which swscale makes twice as fast as pixels.
+    scaled = reformatter.reformat(frame, width, height, format="gbrp", interpolation=SCALING, threads=1)
+    square = np.zeros((size, size, 3), np.uint8)
+    rows, columns = min(size, height), min(size, width)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    bar, side_bar = (size - rows) // 2, (size - columns) // 2
+    for plane, channel in zip(scaled.planes, (1, 2, 0), strict=True):
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        square[bar : bar + rows, side_bar : side_bar + columns, channel] = pixels[top:, left:][:rows, :columns]
     return np.rot90(square, k=round(frame.rotation / 90))
 
 
