@@ -81,7 +81,7 @@ class Work:
         done = {number: note for number, note in notes.items() if note is not None}
         pending = [job for job in jobs if job.task.number not in done]
         self._announce(jobs, pending)
-        self._check(jobs, done)
+        broken = self._check(jobs, done)
         videos = sum(len(job.task.videos) for job in jobs)
         before = videos - sum(len(job.task.videos) for job in pending)
         with Progress(total=videos, initial=before, unit="video", desc="ingesting") as progress:
@@ -90,7 +90,8 @@ class Work:
                 done[task.number] = note
                 for video, reason, _ in note.left_out:
                     progress.note(f"left out: {task.videos[video].path}: {reason}")
-                if note.left_out:
+                broken += sum(is_broken for _, _, is_broken in note.left_out)
+                if broken > self.max_broken * self.plan.request["videos"]:
                     self._check(jobs, done)
         return done
 
@@ -100,9 +101,12 @@ class Work:
         merge(self.place.partial, self.place.path, self.plan, self.options, notes, self.max_broken)
         return self.place.standing(fresh=True)
 
-    def _check(self, jobs: Sequence[WriteTask], done: Mapping[int, Note]) -> None:
+    def _check(self, jobs: Sequence[WriteTask], done: Mapping[int, Note]) -> int:
+        """How many videos are known to be broken; refuses too many."""
         notes = [(job.task, done[job.task.number]) for job in jobs if job.task.number in done]
-        check_broken(self.place.path, self.plan, *quarantined(self.plan, notes), self.max_broken)
+        listed, broken = quarantined(self.plan, notes)
+        check_broken(self.place.path, self.plan, listed, broken, self.max_broken)
+        return broken
 
     def _announce(self, jobs: Sequence[WriteTask], pending: Sequence[WriteTask]) -> None:
         """Say how large the shards will be, and refuse what the disk has no room for."""
