@@ -63,18 +63,32 @@ class VideoDataset(ABC):
             IndexError: there is no such clip, or it does not have these frames.
         """
 
-    def strided(self, clip: int, start: int, frames: int, step: int, level: int = 0) -> Frames:
+    def strided(
+        self, clip: int, start: int, frames: int, step: int, level: int = 0, out: Frames | None = None
+    ) -> Frames:
         """The frames ``start``, ``start + step``, ... of a clip, ``frames`` of them, as ``level`` holds them.
 
+        Args:
+            clip: index of the clip.
+            start: first frame.
+            frames: how many.
+            step: from one to the next.
+            level: index in ``levels``.
+            out: where to write them, contiguous; None is new memory.
+
         Returns:
-            uint8 ``(frames, H, W, C)`` of the level's size, writable.
+            uint8 ``(frames, H, W, C)`` of the level's size, writable; ``out`` if given.
 
         Raises:
             IndexError: there is no such clip or level, or it does not have these frames.
         """
         if level:
             raise IndexError(f"level {level} is none of the {len(self.levels)} levels")
-        return self.window(clip, start, (frames - 1) * step + 1)[::step]
+        found = self.window(clip, start, (frames - 1) * step + 1)[::step]
+        if out is None:
+            return found
+        out[:] = found
+        return out
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Number of frames of every clip, int64 ``(len(self),)``."""

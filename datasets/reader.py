@@ -38,7 +38,7 @@ class ClipStore(VideoDataset):
         DamagedStoreError: the manifest or the index is not as it was written.
     """
 
-    def __init__(self, *, path: str, short: Literal["error", "skip"] = "error", verify: Verify = "first") -> None:
+    def __init__(self, path: str, *, short: Literal["error", "skip"] = "error", verify: Verify = "first") -> None:
         self.path = Path(path)
         try:
             self.manifest = read_manifest(self.path)
@@ -67,6 +67,10 @@ class ClipStore(VideoDataset):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._prepare()
+
+    def close(self) -> None:
+        """Close every shard that was read from, and forget which chunks were sound; reading opens them again."""
+        self._shard.cache_clear()
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -110,11 +114,21 @@ class ClipStore(VideoDataset):
         """
         return self.strided(clip, start, frames, 1, level or 0)
 
-    def strided(self, clip: int, start: int, frames: int, step: int, level: int = 0) -> Frames:
+    def strided(
+        self, clip: int, start: int, frames: int, step: int, level: int = 0, out: Frames | None = None
+    ) -> Frames:
         """The frames ``start``, ``start + step``, ... of a clip, ``frames`` of them, as ``level`` holds them.
 
+        Args:
+            clip: index of the clip.
+            start: first frame.
+            frames: how many.
+            step: from one to the next.
+            level: index in ``levels``.
+            out: where to write them, contiguous; None is new memory.
+
         Returns:
-            uint8 ``(frames, H, W, C)`` of the level's size, writable.
+            uint8 ``(frames, H, W, C)`` of the level's size, writable; ``out`` if given.
 
         Raises:
             IndexError: there is no such clip or level, or the clip does not have these frames.
@@ -124,7 +138,8 @@ class ClipStore(VideoDataset):
         if not 0 <= level < len(self.levels):
             raise IndexError(f"level {level} is none of the store's {len(self.levels)} levels")
         size, shard_frames = self.manifest.levels[level], self.settings.shard_frames
-        out = np.empty((frames, size.height, size.width, self.channels), np.uint8)
+        if out is None:
+            out = np.empty((frames, size.height, size.width, self.channels), np.uint8)
         first, done = int(self._offsets[clip]) + start, 0
         while done < frames:
             number, inside = divmod(first + done * step, shard_frames)
@@ -141,7 +156,7 @@ class ClipStore(VideoDataset):
         """The shard as it is now on the disk."""
         shard = self._shard(level, number)
         if shard.touched():
-            self._shard.cache_clear()
+            self.close()
             shard = self._shard(level, number)
         return shard
 

@@ -7,6 +7,7 @@ any position sees what a run that came from the beginning would have seen there.
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Literal
 
 import numpy as np
@@ -59,11 +60,11 @@ class ClipSampler:
         epoch, place = divmod(position, len(self))
         clip = int(self.clips[_permutation(self.seed, epoch, len(self))[place]])
         starts = int(self.lengths[clip]) - self.frames + 1
-        return clip, int(_generator(self.seed, _START, position).integers(starts))
+        return clip, _uniform(starts, self.seed, _START, position)
 
-    def draw(self, position: int, stream: int = 0) -> np.random.Generator:
-        """A generator for whatever else is random about the sample; one per position and ``stream``."""
-        return _generator(self.seed, _DRAW, stream, position)
+    def draw(self, position: int, bound: int, stream: int = 0) -> int:
+        """Whatever else is random about the sample: a whole number from 0 to below ``bound``, of each ``stream``."""
+        return _uniform(bound, self.seed, _DRAW, stream, position)
 
 
 def positions(iteration: int, batch: int, rank: int = 0, world: int = 1) -> range:
@@ -94,3 +95,9 @@ def _permutation(seed: int, epoch: int, clips: int) -> npt.NDArray[np.int64]:
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def _uniform(bound: int, *key: int) -> int:
+    """A whole number from 0 to below ``bound``: a hash, a tenth of the cost of a generator that is used once."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") * bound >> 64

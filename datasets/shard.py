@@ -1,14 +1,17 @@
 """Reading one shard of a level by its bytes, without zarr-python.
 
 zarr-python reads a shard's index at every access, reads a missing shard as zeros, and must not be carried
-across a fork. Here the index is read once, and whatever is missing or damaged is an error. Frames are
-copied by the system from its page cache straight to where they are wanted. A mapped file would be no
-faster, and an error of the disk or a file that was cut short meanwhile would kill the process.
+across a fork. Here the index is read once, and whatever is missing or damaged is an error. A chunk is first
+read by a call, which a failing disk or server makes an error and no crash, and its checksum computed; after
+that it is copied from where the system has its file in memory, which is faster.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
+import threading
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,15 +24,32 @@ from datasets.base import Frames
 from datasets.store import Codec
 
 CRC_BYTES = 4
-SPARSE_BYTES = 2**15
-"""From this many bytes between two wanted frames on, each is read by itself: a call costs less than copying them."""
 
 Verify: TypeAlias = Literal["first", "always", "never"]
-"""When a chunk's checksum is computed: at the first use of the chunk by this process, at each, or not at all."""
+"""When a chunk's checksum is computed: at the first use of the chunk, at each use, or not at all."""
+
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 class ShardError(Exception):
     """A shard, or one of its chunks, is missing or damaged; ``str()`` says how, as a clause."""
+
+
+class _Scratch(threading.local):
+    """Memory that a thread uses over and over: fresh memory costs about as much as what is read into it."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Bytes] = {}
+
+    def take(self, use: str, size: int) -> Bytes:
+        """``size`` bytes of any content, the same for each ``use`` until more are asked for."""
+        if use not in self._buffers or len(self._buffers[use]) < size:
+            self._buffers[use] = np.empty(size, np.uint8)
+        return self._buffers[use][:size]
+
+
+_scratch = _Scratch()
 
 
 class Shard:
@@ -56,11 +76,13 @@ class Shard:
         self._descriptor = self._file.fileno()
         self._state = self._look()
         self._shape = chunk
-        self._frame_bytes = chunk[1] * chunk[2] * chunk[3]
         self._spans = self._read_index(chunks)
+        self._mapped = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+        self._ordered = self._order() if codec == "none" else self._mapped[:0].reshape(0, *chunk)
+        self._trusted = bytearray([verify == "never"]) * chunks
         self._always = verify == "always"
-        self._checked = bytearray([verify == "never"]) * chunks
-        self._zstd = Zstd() if codec == "zstd" else None
+        self._raw = codec == "none"
+        self._zstd = Zstd()
 
     def touched(self) -> bool:
         """Whether the file was written to, cut or deleted since it was opened."""
@@ -72,74 +94,86 @@ class Shard:
         Raises:
             ShardError: one of the chunks that hold them is missing or damaged.
         """
-        done = 0
+        if step > 1 and self._scattered(start, out, step):
+            return
+        done, frames = 0, self._shape[0]
         while done < len(out):
-            number, inside = divmod(start + done * step, self._shape[0])
-            part = out[done : done + -(-(self._shape[0] - inside) // step)]
-            if self._zstd is not None or (step > 1 and not self._trusts(number)):
-                part[:] = self.chunk(number)[inside::step][: len(part)]
-            elif self._trusts(number):
-                self._copy(number, inside, step, part)
+            number, inside = divmod(start + done * step, frames)
+            part = out[done : done + -(-(frames - inside) // step)]
+            if step == 1 and self._raw and not self._trusted[number]:
+                self._read_raw(number, inside, part)
+            elif len(part) == frames and not self._raw:
+                self._decode(number, part)
             else:
-                self._copy_checked(number, inside, part)
+                part[:] = self.chunk(number)[inside::step][: len(part)]
             done += len(part)
 
+    def _scattered(self, start: int, out: Frames, step: int) -> bool:
+        """Copy frames from many chunks at once, if all are raw, in their order and sound already."""
+        last = start + (len(out) - 1) * step
+        first, stop = start // self._shape[0], last // self._shape[0] + 1
+        if stop > len(self._ordered) or self._always or not all(self._trusted[first:stop]):
+            return False
+        chunks, inside = np.divmod(np.arange(start, last + 1, step), self._shape[0])
+        np.copyto(out, self._ordered[chunks, inside])
+        return True
+
     def chunk(self, number: int) -> Frames:
-        """An inner chunk ``(T, H, W, C)``.
+        """An inner chunk ``(T, H, W, C)``, not to be written to, and gone when the thread reads on.
 
         Raises:
             ShardError: it is missing or damaged.
         """
+        if self._raw:
+            return self._stored(number).reshape(self._shape)
+        out = _scratch.take("frames", math.prod(self._shape)).reshape(self._shape)
+        self._decode(number, out)
+        return out
+
+    def _decode(self, number: int, out: Frames) -> None:
+        """Decompress a chunk into ``out``."""
+        try:
+            self._zstd.decode(self._stored(number), out.reshape(-1))
+        except (RuntimeError, ValueError) as error:
+            raise ShardError(f"is damaged: chunk {number} cannot be decompressed ({error})") from None
+
+    def _stored(self, number: int) -> Bytes:
+        """A chunk's bytes as they are in the file, without its checksum, which they match."""
         offset, size = self._span(number)
-        stored = np.empty(size, np.uint8)
-        self._fill(offset, stored)
-        data = stored[:-CRC_BYTES]
-        if not self._trusts(number):
-            self._check(number, google_crc32c.value(data), stored[-CRC_BYTES:].tobytes())
-        if self._zstd is not None:
-            data = np.frombuffer(self._zstd.decode(data), np.uint8)
-        return data.reshape(self._shape)
-
-    def _copy(self, number: int, inside: int, step: int, out: Frames) -> None:
-        """Frames of a chunk whose checksum is not asked for."""
-        start = self._span(number)[0] + inside * self._frame_bytes
-        if step == 1:
-            self._fill(start, out)
-        elif (step - 1) * self._frame_bytes >= SPARSE_BYTES:
-            for place, frame in enumerate(out):
-                self._fill(start + place * step * self._frame_bytes, frame)
+        if self._trusted[number]:
+            stored = self._mapped[offset : offset + size]
         else:
-            whole = np.empty(((len(out) - 1) * step + 1, *self._shape[1:]), np.uint8)
-            self._fill(start, whole)
-            out[:] = whole[::step]
+            stored = _scratch.take("stored", size)
+            self._fill(offset, stored)
+        data = stored[:-CRC_BYTES]
+        if self._always or not self._trusted[number]:
+            self._check(number, google_crc32c.value(data), stored)
+        return data
 
-    def _copy_checked(self, number: int, inside: int, out: Frames) -> None:
-        """Frames of a raw chunk, and its checksum: the whole chunk is read, what is not wanted to a side."""
-        offset, _ = self._span(number)
-        before = np.empty(inside * self._frame_bytes, np.uint8)
-        after = np.empty((self._shape[0] - inside - len(out)) * self._frame_bytes, np.uint8)
-        crc = np.empty(CRC_BYTES, np.uint8)
-        self._fill(offset, before, out, after, crc)
-        value = google_crc32c.extend(google_crc32c.extend(google_crc32c.value(before), out), after)
-        self._check(number, value, crc.tobytes())
+    def _read_raw(self, number: int, inside: int, out: Frames) -> None:
+        """Frames of a raw chunk straight to where they are wanted, the rest of it aside, and its checksum."""
+        offset, size = self._span(number)
+        frame = out[0].nbytes
+        before, after = np.split(_scratch.take("stored", size - out.nbytes), [inside * frame])
+        self._fill(offset, before, out, after)
+        value = google_crc32c.extend(google_crc32c.extend(google_crc32c.value(before), out), after[:-CRC_BYTES])
+        self._check(number, value, after)
 
-    def _trusts(self, number: int) -> bool:
-        return self._checked[number] == 1 and not self._always
-
-    def _check(self, number: int, value: int, stored: bytes) -> None:
-        if value != int.from_bytes(stored, "little"):
+    def _check(self, number: int, value: int, stored: Bytes) -> None:
+        """Hold a checksum against the one at the end of ``stored``."""
+        if value != int.from_bytes(stored[-CRC_BYTES:].tobytes(), "little"):
             raise ShardError(f"is damaged: chunk {number} does not match its checksum")
-        self._checked[number] = 1
+        self._trusted[number] = True
 
     def _span(self, number: int) -> tuple[int, int]:
         """Where the chunk's bytes lie in the file, and how many they are, its checksum included."""
         offset, size = self._spans[number]
-        raw = self._shape[0] * self._frame_bytes + CRC_BYTES
-        if offset + size > self._state[0] or size <= CRC_BYTES or (self._zstd is None and size != raw):
+        raw = math.prod(self._shape) + CRC_BYTES
+        if offset + size > self._state[0] or size <= CRC_BYTES or (self._raw and size != raw):
             raise ShardError(f"is damaged: chunk {number} is not in it")
         return offset, size
 
-    def _fill(self, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:
+    def _fill(self, offset: int, *buffers: Bytes) -> None:
         into: list[Any] = list(buffers)  # numpy's types do not say that arrays are buffers
         try:
             count = os.preadv(self._descriptor, into, offset)
@@ -158,6 +192,15 @@ class Shard:
             raise ShardError("is cut short or damaged: its index does not match its checksum")
         spans: list[list[int]] = np.frombuffer(tail[:-CRC_BYTES], "<u8").reshape(chunks, 2).tolist()
         return spans
+
+    def _order(self) -> Frames:
+        """The chunks that stand one after another from the file's beginning, mapped: ``(chunks, T, H, W, C)``."""
+        size, count = math.prod(self._shape) + CRC_BYTES, 0
+        while count < len(self._spans) and self._spans[count] == [count * size, size]:
+            count += 1
+        count = min(count, self._state[0] // size)
+        strides = (size, *(math.prod(self._shape[axis:]) for axis in range(1, 5)))
+        return np.ndarray((count, *self._shape), np.uint8, self._mapped[: count * size], strides=strides)
 
     def _look(self) -> tuple[int, int, int]:
         """Size, time of change and number of names of the file."""

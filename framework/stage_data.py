@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from components.clip import Clip, Span
 from components.views import View, flatten, pick
-from datasets import ClipSampler, VideoDataset, positions
+from datasets import ClipSampler, Frames, VideoDataset, positions
 from framework.graph import Stage, StageGraph
 from framework.stored_views import choose_level
 
@@ -72,7 +71,7 @@ class StageData:
         Returns:
             ``(B, window, C, H, W)`` with values in [-1, 1], and class indices ``(B,)`` or None.
         """
-        video = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
+        video = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).div(127.5).sub_(1.0)
         # All windows of a batch have one length, and views treat every place of a clip alike.
         for view, span in zip(self.picked.rest, self.spans(self.window(0))[1:], strict=True):
             video = view.forward_span(video, span)
@@ -88,16 +87,30 @@ class StageClips(Dataset[dict[str, Any]]):
         self._level, self._pixels = choose_level(dataset.levels, data.picked.space)
         self._sampler = ClipSampler(dataset.lengths(), graph.clip.frames, seed, short=dataset.short)
 
+        frames = self._needed(0).frames // data.picked.time
+        space = data.picked.space
+        self.shape = (frames, dataset.height // space, dataset.width // space, dataset.channels)
+
     def __getitem__(self, position: int) -> dict[str, Any]:
         """What :meth:`StageData.videos` takes of one window, uint8 ``(T, H, W, C)``, and its clip's label."""
+        frames = torch.empty(self.shape, dtype=torch.uint8)
+        return {"label": self.read(position, frames.numpy()), "frames": frames}
+
+    def read(self, position: int, out: Frames) -> int:
+        """Write the frames at ``position`` into ``out``, uint8 of ``shape``, and return their label; -1 is none."""
         clip, start = self._sampler(position)
-        number = int(self._sampler.draw(position).integers(self._data.starts))
-        needed = self._data.spans(self._data.window(number))[0]
-        step = self._data.picked.time
-        frames = self._dataset.strided(clip, start + needed.start, -(-needed.frames // step), step, self._level)
+        start += self._needed(self._sampler.draw(position, self._data.starts)).start
+        where = (clip, start, len(out), self._data.picked.time, self._level)
+        if self._pixels == 1:
+            self._dataset.strided(*where, out=out)
+        else:
+            out[:] = self._dataset.strided(*where)[:, :: self._pixels, :: self._pixels]
         label = self._dataset.label(clip)
-        kept = frames[:, :: self._pixels, :: self._pixels]
-        return {"frames": torch.from_numpy(np.ascontiguousarray(kept)), "label": -1 if label is None else label}
+        return -1 if label is None else label
+
+    def _needed(self, number: int) -> Span:
+        """The frames of the data's clip that its ``number``-th window is made of."""
+        return self._data.spans(self._data.window(number))[0]
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the mix of classes that trains."""
@@ -122,6 +135,8 @@ class PositionBatches:
     ) -> None:
         self._steps = range(start * per_iteration, stop * per_iteration)
         self._share = (batch_size, rank, world)
+        self.per_iteration = per_iteration
+        self.size = batch_size // world
 
     def __iter__(self) -> Iterator[list[int]]:
         """Every batch as a list of positions."""
@@ -130,17 +145,6 @@ class PositionBatches:
     def __len__(self) -> int:
         """Number of batches."""
         return len(self._steps)
-
-
-def make_loader(clips: StageClips, batches: PositionBatches, workers: int) -> DataLoader[dict[str, Any]]:
-    """A loader of ``batches`` in their order; each is ``frames``, uint8 ``(B, T, H, W, C)``, and ``label`` ``(B,)``."""
-    return DataLoader(
-        clips,
-        batch_sampler=batches,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=False,
-    )
 
 
 def _lengths(clip: Clip, route: Sequence[View]) -> list[int]:

@@ -24,7 +24,8 @@ from framework.pictures import contact_sheet
 from framework.randomness import derive, generator_at, reseed
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers, make_runner
-from framework.stage_data import PositionBatches, StageClips, StageData, make_loader
+from framework.stage_data import PositionBatches, StageClips, StageData
+from framework.stage_loader import StageLoader
 from registry.cli import say
 from registry.progress import Progress
 
@@ -118,7 +119,7 @@ def _train(
         "per_iteration": steps,
         "reseed": lambda iteration: reseed(experiment.seed, stage.name, 0, iteration),
     }
-    loader = make_loader(clips, batches, training.workers)
+    loader = StageLoader(clips, batches, training.workers)
     name = f"{experiment.name}_{stage.name}"
     make_runner(name, model, optimizers, loader, loop, hooks, folder, run.tensorboard(stage.name)).train()
 

@@ -2,7 +2,8 @@
 
 A component's constructor has two kinds of parameters. Those before the ``*`` are *given* by whoever
 builds it (a stage gives its clip, its view, its number of classes). Those after the ``*``, keyword
-only, are its *options*: what a spec may set, with type and default as they stand in the signature.
+only, are its *options*: what a spec may set, with type and default as they stand in the signature. Where a
+kind gives nothing, parameters before the ``*`` are options too, which a notebook may give by position.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ class Option:
         return describe(self.hint)
 
 
-def options_of(cls: type) -> dict[str, Option]:
+def options_of(cls: type, positional: bool = False) -> dict[str, Option]:
     """The options of ``cls`` by name, in the order of its signature.
+
+    Args:
+        cls: a component.
+        positional: whether the parameters before the ``*`` are options as well.
 
     Raises:
         TypeError: an option has no type annotation, or the constructor takes ``*args``/``**kwargs``.
@@ -49,7 +54,7 @@ def options_of(cls: type) -> dict[str, Option]:
             raise TypeError(
                 f"{cls.__qualname__}: options must be named in its signature, not taken as *{parameter.name}"
             )
-        if parameter.kind is not parameter.KEYWORD_ONLY:
+        if parameter.kind is not parameter.KEYWORD_ONLY and not positional:
             continue
         if parameter.name not in hints:
             raise TypeError(f"{cls.__qualname__}: option {parameter.name!r} has no type annotation")

@@ -43,18 +43,18 @@ class Registry:
 
         Raises:
             TypeError: ``cls`` does not implement the kind's interface, an option has no type, or a
-                parameter before the ``*`` is none that is given.
+                parameter before the ``*`` is none that is given (where the kind gives any).
             InputError: another class is registered under that name.
         """
         name = cls.__name__
         if self._base is not None and not issubclass(cls, self._base):
             raise TypeError(f"{self.kind} {name} must derive from {self._base.__qualname__}")
-        if strange := set(given_to(cls)) - set(self.gives):
+        if self.gives and (strange := set(given_to(cls)) - set(self.gives)):
             raise TypeError(
                 f"{self.kind} {name}: parameter {sorted(strange)[0]!r} is none that a {self.kind} is given "
                 f"({', '.join(self.gives)}); an option stands after a '*' in the signature"
             )
-        options_of(cls)
+        self._options_of(cls)
         known = self._classes.module_dict.get(name)
         if known is not None and not _same_source(known, cls):
             raise InputError.of(
@@ -80,7 +80,7 @@ class Registry:
 
     def options(self, name: str) -> dict[str, Option]:
         """The options of the component called ``name``."""
-        return options_of(self.find(name))
+        return self._options_of(self.find(name))
 
     def check(self, component: Component, where: str = "") -> list[Problem]:
         """Everything wrong with the name and the options of ``component``, nested components included."""
@@ -105,9 +105,12 @@ class Registry:
         except InputError as error:
             raise error.under(where) from None
 
+    def _options_of(self, cls: type) -> dict[str, Option]:
+        return options_of(cls, positional=not self.gives)
+
     def _settle(self, component: Component, where: str) -> dict[str, Any]:
         """The options of ``component`` in their declared types; nested components stay components."""
-        options = options_of(self.find(component.type, where))
+        options = self._options_of(self.find(component.type, where))
         problems: list[Problem] = []
         settled: dict[str, Any] = {}
         for name, value in component.options.items():

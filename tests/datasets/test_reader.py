@@ -1,8 +1,11 @@
 """Reading windows: right ones, and errors where data is missing or damaged."""
 
+import errno
 import hashlib
 import multiprocessing
+import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 import numpy as np
@@ -12,7 +15,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_files import random_clips, write_store
-from zarr.codecs import Crc32cCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from datasets import ClipStore, DamagedStoreError
 from datasets.store import MANIFEST, Level, shard_name, to_json
@@ -53,18 +56,20 @@ def test_windows_may_be_written_to(store, clips):
     np.testing.assert_array_equal(store.window(0, 0, 5), clips[0])
 
 
-def test_levels(tmp_path, clips):
-    """A store may hold a smaller array beside the full one: its windows read by the same index."""
-    store = write_store(tmp_path / "a.zarr", clips)
+def add_half_level(store):
+    """The store with every second pixel of its frames as level 1, written by zarr-python."""
+    settings = store.settings
     group = zarr.open_group(store.path, mode="r+")
     half = group["levels/0"][:, ::2, ::2]
     array = group.create_array(
         "levels/1",
         shape=half.shape,
         dtype="uint8",
-        chunks=(8, 2, 3, 3),
-        shards=(24, 2, 3, 3),
-        compressors=Crc32cCodec(),
+        chunks=(settings.chunk_frames, 2, 3, 3),
+        shards=(settings.shard_frames, 2, 3, 3),
+        compressors=(Crc32cCodec(),) if settings.codec == "none" else (ZstdCodec(), Crc32cCodec()),
+        fill_value=0,
+        config={"write_empty_chunks": True},
     )
     array[:] = half
     files = {
@@ -72,15 +77,41 @@ def test_levels(tmp_path, clips):
         for path in (store.path / "levels/1").rglob("*")
         if path.is_file()
     }
-    levels = (*store.manifest.levels, Level(2, 3))
+    levels = (*store.manifest.levels, Level(2, 3, "nearest space=2"))
     manifest = attrs.evolve(store.manifest, levels=levels, files={**store.manifest.files, **files})
     manifest = attrs.evolve(manifest, fingerprint=manifest.digest())
     (store.path / MANIFEST).write_bytes(to_json(unstructure(manifest)))
-    store = ClipStore(path=str(store.path))
+    return ClipStore(str(store.path))
+
+
+def test_levels(store, clips):
+    """A store may hold a smaller array beside the full one: its windows read by the same index."""
+    store = add_half_level(store)
+    assert store.levels == ("", "nearest space=2")
     np.testing.assert_array_equal(store.window(4, 20, 30, level=1), clips[4][20:50, ::2, ::2])
+    np.testing.assert_array_equal(store.window(4, 20, 30, 0), store.window(4, 20, 30))
     assert verify(store) == []
     with pytest.raises(IndexError, match="level 2 is none of the store's 2 levels"):
         store.window(0, 0, 1, level=2)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), verify=st.sampled_from(["first", "always", "never"]))
+def test_strides_equal_slices(store, clips, data, verify):
+    """Every n-th frame, of either level, the first time and again, with or without a place to write to."""
+    if len(store.levels) == 1:
+        store.__dict__.update(vars(add_half_level(store)))
+    reader = ClipStore(str(store.path), verify=verify)
+    for _ in range(4):
+        clip = data.draw(st.sampled_from([2, 4, 6]))
+        start = data.draw(st.integers(0, len(clips[clip]) - 1))
+        step, level = data.draw(st.integers(1, 20)), data.draw(st.integers(0, 1))
+        frames = data.draw(st.integers(1, (len(clips[clip]) - 1 - start) // step + 1))
+        expected = clips[clip][start::step, :: level + 1, :: level + 1][:frames]
+        out = np.empty_like(expected, order="C") if data.draw(st.booleans()) else None
+        found = reader.strided(clip, start, frames, step, level, out)
+        np.testing.assert_array_equal(found, expected)
+        assert out is None or found is out
 
 
 @pytest.mark.parametrize("window", [(0, 0, 6), (0, 5, 1), (0, -1, 2), (0, 0, 0), (7, 0, 1), (-1, 0, 1)])
@@ -114,6 +145,68 @@ def test_truncated_shard_is_an_error(store, keep):
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(DamagedStoreError, match=r"levels/0/c/1/0/0/0: is (empty|cut short).*clip 2"):
         store.window(2, 0, 3)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("fault", ["deleted", "flipped", "cut", "grown"])
+def test_faults_of_an_open_shard_are_noticed(store, clips, flip, level, fault):
+    """What happens to a shard after it was read from is an error at the next read, in every level."""
+    store = add_half_level(store)
+    expected = clips[0][:, :: level + 1, :: level + 1]
+    np.testing.assert_array_equal(store.window(0, 0, 5, level), expected)
+    path = store.path / shard_name(level, 0)
+    data = path.read_bytes()
+    if fault == "deleted":
+        path.unlink()
+    elif fault == "flipped":
+        flip(path, 3)
+    else:
+        path.write_bytes(data[:-1] if fault == "cut" else data + b"x")
+    for frames, step in ((5, 1), (2, 3)):
+        with pytest.raises(
+            DamagedStoreError, match=rf"levels/{level}/c/0/0/0/0: is (missing|damaged|cut).*video_0.mp4"
+        ):
+            store.strided(0, 0, frames, step, level)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(store.window(0, 0, 5, level), expected)
+
+
+def test_a_failing_disk_is_an_error(store, monkeypatch):
+    """What the system cannot read is damage that names shard and clip, and says why."""
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.preadv", fail)
+    with pytest.raises(DamagedStoreError, match=r"0/0/0/0: cannot be read: Input/output error; clip 0 \(video_0.mp4\)"):
+        store.window(0, 0, 1)
+
+
+def test_verifying_always_and_never(store, clips, flip):
+    """Without verification a flipped bit of a raw chunk is read as it is; verified each time it is found."""
+    path = store.path / shard_name(0, 0)
+    always, never = (ClipStore(str(store.path), verify=how) for how in ("always", "never"))
+    np.testing.assert_array_equal(always.window(0, 0, 5), clips[0])
+    np.testing.assert_array_equal(never.window(0, 0, 5), clips[0])
+    state = path.stat()
+    flip(path, 3)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # as if the disk had lost it by itself
+    with pytest.raises(DamagedStoreError, match="does not match its checksum"):
+        always.window(0, 0, 5)
+    if store.settings.codec == "none":
+        assert (never.window(0, 0, 5) != clips[0]).sum() == 1
+
+
+def test_threads_read_side_by_side(store, clips):
+    """Several threads, reading the same shards for the first time, each get their own windows."""
+    places = [(clip, start) for clip in (2, 3, 4) for start in range(15)] * 6
+
+    def read(place):
+        return store.window(place[0], place[1], 5)
+
+    with ThreadPoolExecutor(4) as threads:
+        for (clip, start), found in zip(places, threads.map(read, places), strict=True):
+            np.testing.assert_array_equal(found, clips[clip][start : start + 5])
 
 
 def test_shard_of_another_store_is_noticed(tmp_path):

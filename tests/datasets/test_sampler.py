@@ -80,8 +80,20 @@ def test_short_clips():
 def test_draws_are_pure_and_apart():
     """A draw depends on seed, position and stream, on nothing else, and on each of them."""
     sampler = ClipSampler([9], 9, 5)
-    first = sampler.draw(3, 1).integers(2**62)
-    sampler.draw(4)
-    assert ClipSampler([9], 9, 5).draw(3, 1).integers(2**62) == first
-    others = [sampler.draw(2, 1), sampler.draw(3, 0), sampler.draw(3, 2), ClipSampler([9], 9, 6).draw(3, 1)]
-    assert first not in [other.integers(2**62) for other in others]
+    first = sampler.draw(3, 2**62, 1)
+    sampler.draw(4, 7)
+    assert ClipSampler([9], 9, 5).draw(3, 2**62, 1) == first
+    others = [
+        sampler.draw(2, 2**62, 1),
+        sampler.draw(3, 2**62, 0),
+        sampler.draw(3, 2**62, 2),
+        ClipSampler([9], 9, 6).draw(3, 2**62, 1),
+    ]
+    assert first not in others
+
+
+def test_draws_are_uniform():
+    """Every number below the bound comes about equally often, and none beyond."""
+    counts = np.bincount([ClipSampler([9], 9, 5).draw(position, 7) for position in range(3500)])
+    assert len(counts) == 7
+    assert abs(counts - 500).max() < 100  # standard deviation 21

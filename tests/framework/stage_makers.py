@@ -54,11 +54,14 @@ class RandomClips(VideoDataset):
     def window(self, clip, start, frames):
         return self.strided(clip, start, frames, 1)
 
-    def strided(self, clip, start, frames, step, level=0):
+    def strided(self, clip, start, frames, step, level=0, out=None):
         self.check_window(clip, start, (frames - 1) * step + 1)
         self.reads.append((clip, range(start, start + frames * step, step), level))
         space = self.spaces[level]
-        return self.videos[clip][self.reads[-1][1], ::space, ::space].copy()
+        found = self.videos[clip][self.reads[-1][1], ::space, ::space].copy()
+        if out is not None:
+            out[:] = found
+        return found
 
 
 def ready(generator: Generator, frames: int, low: Clip | None = None, classes: int | None = None) -> Generator:

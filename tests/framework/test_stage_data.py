@@ -12,7 +12,8 @@ from components.clip import Clip
 from datasets import ClipSampler
 from framework import Stage, StageGraph, use
 from framework.build import build_data_route, build_stage_view, build_view
-from framework.stage_data import PositionBatches, StageClips, StageData, make_loader
+from framework.stage_data import PositionBatches, StageClips, StageData
+from framework.stage_loader import StageLoader
 from registry import InputError
 
 
@@ -240,8 +241,8 @@ def test_loaders_do_not_depend_on_where_they_began(workers):
     graph = three_stages()
     dataset = RandomClips([16, 17, 20, 16, 18], graph.clip)
     _, clips = make(graph, graph["mid"], dataset, seed=3)
-    whole = list(make_loader(clips, PositionBatches(0, 4, 2, 3), 0))
-    late = list(make_loader(clips, PositionBatches(2, 4, 2, 3), workers))
+    whole = list(StageLoader(clips, PositionBatches(0, 4, 2, 3), 0))
+    late = list(StageLoader(clips, PositionBatches(2, 4, 2, 3), workers))
     assert len(late) == 4
     for one, other in zip(whole[4:], late, strict=True):
         assert torch.equal(one["frames"], other["frames"])
