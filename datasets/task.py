@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -24,6 +25,8 @@ from datasets.workers import NO_STEP, Begin
 NOTES = f"{WORK}/done"
 LOCKS = f"{WORK}/locks"
 SCRATCH = f"{WORK}/scratch"
+SIGN_OF_LIFE = 256
+"""Frames after which a long video's decoding says that it goes on."""
 PATIENCE = 5.0
 """Seconds to wait for another writer of the same task: one whose parent was killed may take a moment to end."""
 
@@ -87,7 +90,7 @@ class WriteTask:
                 try:
                     if place in forbidden:
                         raise VideoError(Path(video.path), forbidden[place])
-                    clips.append((place, self._decode(video, shards)))
+                    clips.append((place, self._decode(video, shards, functools.partial(begin, place))))
                     shards.keep()
                 except VideoError as error:
                     shards.erase(video)
@@ -103,7 +106,7 @@ class WriteTask:
         finally:
             shutil.rmtree(scratch)
 
-    def _decode(self, video: PlannedVideo, shards: _Shards) -> int:
+    def _decode(self, video: PlannedVideo, shards: _Shards, alive: Callable[[], None]) -> int:
         """Put a video's frames into the shards and count them."""
         path, options = Path(video.path), self.options
         with path.open("rb") as file:  # what cannot be read now, though it was when planned, is no broken video
@@ -116,6 +119,8 @@ class WriteTask:
                 raise VideoError(path, f"has more than the {count} frames that its header lists")
             shards.put(video.offset + count, frame)
             count += 1
+            if count % SIGN_OF_LIFE == 0:
+                alive()
         if count < options.min_frames:
             raise TooShortError(path, too_short(count, options))
         return count

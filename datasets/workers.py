@@ -25,12 +25,12 @@ from typing import Any, Protocol, TypeAlias
 from registry import InputError
 
 TIMEOUT = 600.0
-"""Seconds that one step may take."""
+"""Seconds that a step may take between two signs of life."""
 NO_STEP = -1
 """What a job begins when nothing outside it could be at fault, such as writing."""
 
 Begin: TypeAlias = Callable[[int], None]
-"""Called by a job with the number of the step that it begins."""
+"""Called by a job with the number of the step that it begins, and again while it gets on with it."""
 
 
 class Job(Protocol):
@@ -51,8 +51,8 @@ def run_jobs(
     Args:
         jobs: what to do.
         workers: number of processes.
-        timeout: seconds that one step may take.
-        on_step: called with the job's number and the step it begins.
+        timeout: seconds that a step may take between two signs of life.
+        on_step: called with the job's number and the step it is at.
 
     Yields:
         A job's number and its result, whichever is ready first.
@@ -143,7 +143,7 @@ class Worker:
             if time.monotonic() < self._deadline:
                 return None
             self.stop()
-            self._state.forbidden[self._step] = f"was not decoded within {self._timeout:g} s"
+            self._state.forbidden[self._step] = f"made no progress for {self._timeout:g} s"
             return self._state
         try:
             kind, value = pickle.loads(self.connection.recv_bytes())  # noqa: S301  # of our own process

@@ -106,8 +106,8 @@ def test_flipped_bytes_are_an_error(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
     path = write_video(tmp_path / "a.mp4", noise, options={"movflags": "faststart"})
     data = bytearray(path.read_bytes())
-    for place in range(len(data) // 2, len(data) // 2 + 40):
-        data[place] ^= 0xFF
+    for place in range(len(data) // 2, len(data)):
+        data[place] ^= 0xFF * (place % 256 < 8)
     path.write_bytes(data)
     with pytest.raises(VideoError, match=r"damaged|cannot be decoded"):
         decode(path, 16)

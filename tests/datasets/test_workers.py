@@ -63,7 +63,7 @@ def test_crashes_and_hangs_are_stepped_over():
     """A step that crashes or hangs its process is forbidden, the job's other steps and other jobs are done."""
     done = _run(("a", "crash", "b"), ("c",), ("hang", "d"), ("e", "f"), timeout=3.0)
     assert done[0] == ["a", f"crashed the decoder (exit code {-signal.SIGABRT})", "b"]
-    assert done[2] == ["was not decoded within 3 s", "d"]
+    assert done[2] == ["made no progress for 3 s", "d"]
     assert (done[1], done[3]) == (["c"], ["e", "f"])
 
 
