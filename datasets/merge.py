@@ -91,7 +91,8 @@ def _clips(plan: Plan, done: Sequence[tuple[Task, Note]]) -> Clips:
     for task, note in done:
         for place, frames in note.clips:
             video = task.videos[place]
-            clips.append(video.name, video.offset, frames, None if video.label < 0 else video.label)
+            label = None if video.label < 0 else video.label
+            clips.append(video.name, video.offset, frames, label, video.seconds * frames / video.frames)
             for name, column in clips.attributes.items():
                 value = video.attributes.get(name)
                 column.append(-1 if value is None else places[name][value])

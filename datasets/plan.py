@@ -46,6 +46,8 @@ class PlannedVideo:
     """How many it has room for."""
     step: int | None
     """See :class:`datasets.probe.Timing`."""
+    seconds: float
+    """How long the video is; 0 when it does not say."""
 
 
 @attrs.frozen
@@ -121,7 +123,16 @@ def make_plan(
         offset = packer.place(frames)
         planned.append(
             PlannedVideo(
-                number, str(video.path), video.name, size, label, video.attributes, offset, frames, timing.step
+                number,
+                str(video.path),
+                video.name,
+                size,
+                label,
+                video.attributes,
+                offset,
+                frames,
+                timing.step,
+                timing.seconds,
             )
         )
     request = make_request(source, options, sizes)

@@ -31,6 +31,8 @@ class Timing:
     step: int | None
     """Units of the stream's time base from one to the next, by which a video of variable rate is resampled;
     None at constant rate."""
+    seconds: float
+    """How long it is shown; 0 when the file does not say."""
 
 
 def probe(path: Path) -> Timing:
@@ -44,26 +46,30 @@ def probe(path: Path) -> Timing:
             listed = np.array([entry.timestamp for entry in stream.index_entries], np.int64)
             # Decoding times, which are as far apart as presentation times when the rate is constant.
             if len(listed) and _step(listed) is None:
-                return Timing(len(listed), None)
-        return _timing(path, _packet_times(container, stream))
+                return _constant(stream, len(listed))
+        return _timing(path, stream, _packet_times(container, stream))
 
 
 def _packet_times(container: InputContainer, stream: VideoStream) -> list[int | None]:
     return [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
 
 
-def _timing(path: Path, times: list[int | None]) -> Timing:
+def _constant(stream: VideoStream, frames: int) -> Timing:
+    return Timing(frames, None, float(frames / stream.average_rate) if stream.average_rate else 0.0)
+
+
+def _timing(path: Path, stream: VideoStream, times: list[int | None]) -> Timing:
     if not times:
         raise VideoError(path, "has no frames")
     known = np.array([time for time in times if time is not None], np.int64)
     step = _step(known) if len(known) == len(times) else None
     if step is None:
-        return Timing(len(times), None)
+        return _constant(stream, len(times))
     frames = slot(int(known.max() - known.min()), step) + 1
     if frames > LONGEST * len(times):
         what = f"has broken timestamps: its {len(times)} frames are spread over {frames} frame times"
         raise VideoError(path, what)
-    return Timing(frames, step)
+    return Timing(frames, step, float(frames * step * (stream.time_base or 0)))
 
 
 def _step(times: npt.NDArray[np.int64]) -> int | None:

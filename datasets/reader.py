@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from datasets.base import Frames, VideoDataset
 from datasets.shard import Shard, ShardError, Verify
-from datasets.store import INDEX, NAMES, DamagedStoreError, index_name, read_manifest, read_whole, shard_name
+from datasets.store import (
+    INDEX,
+    NAMES,
+    DamagedStoreError,
+    attribute_name,
+    index_name,
+    read_manifest,
+    read_whole,
+    shard_name,
+)
 from registry import DATASETS, InputError
 
 OPEN_SHARDS = 256
@@ -54,7 +63,7 @@ class ClipStore(VideoDataset):
         self.classes = self.manifest.classes
         self.levels = tuple(level.view for level in self.manifest.levels)
         self.fingerprint = self.manifest.fingerprint
-        self._offsets, self._frames, self._labels = (self._read_index(name) for name in INDEX)
+        self._offsets, self._frames, self._labels = (self._read_index(name, kind) for name, kind in INDEX.items())
         self._prepare()
 
     def _prepare(self) -> None:
@@ -88,6 +97,17 @@ class ClipStore(VideoDataset):
         """The index of a clip's class in ``classes``; None when it has none."""
         label = int(self._labels[clip])
         return None if label < 0 else label
+
+    def attribute(self, name: str) -> npt.NDArray[np.int32]:
+        """For every clip the place of its value in ``manifest.attributes[name]``, or -1: int32 ``(len(self),)``.
+
+        Raises:
+            KeyError: the clips have no such attribute.
+            DamagedStoreError: the values are not as they were written.
+        """
+        if name not in self.manifest.attributes:
+            raise KeyError(f"the clips have no attribute {name!r}, only {sorted(self.manifest.attributes)}")
+        return self._read_index(attribute_name(name), "int32")
 
     @functools.cached_property
     def names(self) -> list[str]:
@@ -176,9 +196,9 @@ class ClipStore(VideoDataset):
         chunks = settings.shard_frames // settings.chunk_frames
         return Shard(self.path / shard_name(level, number), chunk, chunks, settings.codec, self.verify)
 
-    def _read_index(self, array: str) -> npt.NDArray[Any]:
+    def _read_index(self, array: str, kind: str) -> npt.NDArray[Any]:
         data = read_whole(self.path, index_name(array), self.manifest)
-        values = np.frombuffer(data[:-4], np.dtype(INDEX[array]).newbyteorder("<"))  # 4: the CRC32C of the chunk
+        values = np.frombuffer(data[:-4], np.dtype(kind).newbyteorder("<"))  # 4: the CRC32C of the chunk
         if len(values) != self.manifest.clips:
             what = f"has {len(values)} of {self.manifest.clips} clips"
             raise DamagedStoreError(f"{self.path / index_name(array)}: {what}")

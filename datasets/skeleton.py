@@ -46,9 +46,12 @@ class Clips:
     """-1 where a clip has no class."""
     attributes: Mapping[str, list[int]] = attrs.field(factory=dict)
     """For each attribute the place of every clip's value in ``Contents.attributes``, or -1."""
+    seconds: list[float] = attrs.field(factory=list)
+    """How long the clips are, 0 where that is not known."""
 
-    def append(self, name: str, offset: int, frames: int, label: int | None) -> None:
+    def append(self, name: str, offset: int, frames: int, label: int | None, seconds: float = 0.0) -> None:
         """Add a clip."""
+        self.seconds.append(seconds)
         self.names.append(name)
         self.offsets.append(offset)
         self.frames.append(frames)
@@ -148,6 +151,7 @@ def _manifest(contents: Contents, clips: Clips, files: Mapping[str, str]) -> Man
         files=files,
         fingerprint="",
         attributes=contents.attributes,
+        seconds=round(sum(clips.seconds), 3) if all(clips.seconds) else None,
     )
     return attrs.evolve(manifest, fingerprint=manifest.digest())
 

@@ -119,6 +119,8 @@ class Manifest:
     """Digest of what the store holds, whatever it was made with."""
     attributes: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     """Names of what is known of the clips beside their class, such as ``split``, and the values of each."""
+    seconds: float | None = None
+    """How long the clips are together by the frame rates of their videos; None when one did not say."""
 
     def digest(self) -> str:
         """The fingerprint as it should be."""

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datasets import ClipStore, DamagedStoreError
 from datasets.picture import contact_sheet, save_png
 from datasets.verify import Damage, verify
@@ -37,21 +39,34 @@ def show_info(store: ClipStore, arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        classes = facts.pop("classes")
-        facts["classes"] = "none" if classes is None else f"{len(classes)} ({_some(classes)})"
-        say(*(f"{name:12} {value}" for name, value in facts.items()))
+        say(*(f"{name:12} {value}" for name, value in _in_words(facts).items()))
     if arguments.picture:
         save_png(arguments.picture, contact_sheet(store))
     return 0
 
 
+def _in_words(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts as lines for a person."""
+    classes, levels, attributes = (facts.pop(name) for name in ("classes", "levels", "attributes"))
+    facts["hours"] = "not known" if facts["hours"] is None else facts["hours"]
+    facts["classes"] = "none" if classes is None else f"{len(classes)} ({_some(classes)})"
+    for number, level in enumerate(levels):
+        view = level["view"] or "the frames as they are"
+        size = f"{level['height']}x{level['width']}, {level['shards']} shards, {level['bytes']} bytes"
+        facts[f"level {number}"] = f"{size}: {view}"
+    for name, counts in attributes.items():
+        facts[name] = _some([f"{value or 'none'} {count}" for value, count in counts.items()])
+    return facts
+
+
 def describe(store: ClipStore) -> dict[str, Any]:
     """The facts about a store, as plain data."""
-    lengths = store.lengths()
+    lengths, seconds = store.lengths(), store.manifest.seconds
     return {
         "store": str(store.path),
         "clips": len(store),
         "frames": int(lengths.sum()),
+        "hours": None if seconds is None else round(seconds / 3600, 4),
         "shortest": int(lengths.min()),
         "longest": int(lengths.max()),
         "height": store.height,
@@ -59,11 +74,26 @@ def describe(store: ClipStore) -> dict[str, Any]:
         "channels": store.channels,
         "stride": store.stride,
         "codec": store.settings.codec,
-        "shards": store.manifest.shards(),
         "bytes": sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file()),
+        "levels": [_level(store, number) for number in range(len(store.levels))],
         "classes": store.classes,
+        "attributes": {name: _counts(store, name) for name in store.manifest.attributes},
         "fingerprint": store.fingerprint,
     }
+
+
+def _level(store: ClipStore, number: int) -> dict[str, Any]:
+    level = store.manifest.levels[number]
+    files = [path for path in (store.path / "levels" / str(number) / "c").rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    return {"height": level.height, "width": level.width, "view": level.view, "shards": len(files), "bytes": size}
+
+
+def _counts(store: ClipStore, attribute: str) -> dict[str, int]:
+    """How many clips have each value of an attribute; "" is none."""
+    values = store.manifest.attributes[attribute]
+    counts = np.bincount(store.attribute(attribute) + 1, minlength=len(values) + 1).tolist()
+    return {value: count for value, count in zip(("", *values), counts, strict=True) if count or value}
 
 
 def show_damage(store: ClipStore, arguments: argparse.Namespace) -> int:

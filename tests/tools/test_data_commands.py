@@ -1,14 +1,30 @@
 """tools/synthetic.py, tools/ingest.py and tools/store.py as commands."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import av
 import pytest
 
 ROOT = Path(__file__).parents[2]
+LEVELS_SPEC = """
+from experiments.quickstart import experiment as quickstart
+import attrs
+from components.clip import Clip
+from framework import use, Stage, StageGraph
+
+full = Clip(frames=4, height=16, width=16)
+view = use("NearestView", space=2)
+stages = [
+    attrs.evolve(quickstart.graph.stages[0], clip=Clip(frames=4, height=8, width=8)),
+    attrs.evolve(quickstart.graph.stages[1], clip=full, view=view, window=4),
+]
+experiment = attrs.evolve(quickstart, graph=StageGraph(clip=full, stages=stages))
+"""
 
 
 def _tool(name, *arguments):
@@ -45,12 +61,34 @@ def test_info(folder, tmp_path):
     expected = {"clips": 8, "frames": 24, "shortest": 3, "longest": 3, "height": 16, "stride": 2, "codec": "none"}
     assert expected.items() <= facts.items()
     assert facts["classes"] == ["circle", "cross", "square", "triangle"]
+    assert facts["hours"] == pytest.approx(8 * 6 / 25 / 3600, abs=1e-4)  # six frames each at 25 a second
+    assert facts["levels"] == [{"height": 16, "width": 16, "view": "", "shards": 1, "bytes": ANY}]
+    assert facts["bytes"] > facts["levels"][0]["bytes"] > 24 * 16 * 16 * 3
     done = _tool("store", "info", folder / "a.zarr", "--picture", tmp_path / "sheet.png")
     assert done.returncode == 0
     assert "4 (circle, cross, square, triangle)" in done.stdout
     with av.open(str(tmp_path / "sheet.png")) as picture:
         frame = next(picture.decode(video=0))
     assert (frame.height, frame.width) == (8 * 16, 8 * 16)
+
+
+def test_info_of_levels_and_splits(folder, tmp_path):
+    """Info tells of every level by its view, and how many clips each split has."""
+    for number, split in enumerate(["train", "train", "val"]):
+        (tmp_path / "source" / split / "dancing").mkdir(parents=True, exist_ok=True)
+        video = folder / f"videos/circle/circle_000{number % 2 + 1}.mp4"
+        shutil.copy(video, tmp_path / "source" / split / "dancing" / f"abcdefghij{number}_000000_000010.mp4")
+    (tmp_path / "spec.py").write_text(LEVELS_SPEC)
+    arguments = ["--layout", "kinetics", "--size", 16, "--levels", tmp_path / "spec.py"]
+    made = _tool("ingest", tmp_path / "source", tmp_path / "a.zarr", *arguments)
+    assert made.returncode == 0, made.stderr
+    facts = json.loads(_tool("store", "info", tmp_path / "a.zarr", "--json").stdout)
+    assert facts["attributes"] == {"split": {"train": 2, "val": 1}}
+    assert [(level["height"], level["view"]) for level in facts["levels"]] == [(16, ""), (8, "nearest space=2")]
+    done = _tool("store", "info", tmp_path / "a.zarr")
+    assert "level 1" in done.stdout
+    assert "nearest space=2" in done.stdout
+    assert "train 2, val 1" in done.stdout
 
 
 def test_verify(folder, tmp_path):
