@@ -86,7 +86,6 @@ class StageClips(Dataset[dict[str, Any]]):
         self._data = data
         self._level, self._pixels = choose_level(dataset.levels, data.picked.space)
         self._sampler = ClipSampler(dataset.lengths(), graph.clip.frames, seed, short=dataset.short)
-
         frames = self._needed(0).frames // data.picked.time
         space = data.picked.space
         self.shape = (frames, dataset.height // space, dataset.width // space, dataset.channels)

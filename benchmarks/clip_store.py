@@ -1,0 +1,77 @@
+"""What reading clips from a store costs against other ways to the same frames, all measured in one run.
+
+It makes its own clips, of a drifting texture with noise, in a temporary folder: as stores, as a mapped file and as
+H.264. Two ways are measured in turn and the median of the ratios is printed, with its quartiles. Everything
+is read from memory, the disk has no part in it. A row whose package is missing says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from clip_store_rows import data, reading, training, video
+from clip_store_rows.measuring import MissingError, Ratio, machine
+
+Measure = Callable[[data.Data, int], Ratio | str]
+
+ROWS: dict[str, tuple[str, str, Measure]] = {
+    "memmap": ("random 12x128x128x3 windows, codec none, against an `np.memmap`", "0.6", reading.memmap),
+    "memmap-first": ("the same when every chunk is used for the first time", "", reading.memmap_first),
+    "zarr": ("the same against zarr-python's indexing of the store", "15", reading.zarr_python),
+    "tensorstore": ("the same against tensorstore on the store", "3", reading.tensorstore("none")),
+    "zstd": ("the same with zstd, against tensorstore with zstd", "1", reading.tensorstore("zstd")),
+    "verify": ("checksums verified at every use, against never", "0.3", reading.verification),
+    "pyav": ("the same against H.264 with PyAV, seeking", "50", video.pyav),
+    "torchcodec": ("the same against H.264 with torchcodec", "50", video.torchcodec),
+    "decord": ("the same against H.264 with decord", "50", video.decord),
+    "level": ("batches of 25x32x32 at stride 8, from a level against views of 128x128", "5", training.level_views),
+    "level-picked": ("the same against reading just those frames of 128x128", "", training.level_picked),
+    "ingest": ("decoding whole files, against ffmpeg's scale and crop to null", "0.7", video.ffmpeg),
+    "opening": ("opening a store of 500,000 clips", "2 s, 200 MB", training.opening),
+    "loader": ("DataLoader with 2 workers, against 2 processes that only read", "0.7", training.loader),
+}
+PACKAGES = ("numpy", "torch", "av", "zarr", "numcodecs", "google-crc32c", "tensorstore", "torchcodec", "decord")
+
+
+def main() -> int:
+    """Measure the rows asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)"
+    )
+    parser.add_argument("--runs", type=int, default=21, help="pairs measured (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=64, help="clips of 100 frames, 5 MB each (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=200, help="windows in a turn (default: %(default)s)")
+    arguments = parser.parse_args()
+
+    print(machine(PACKAGES))
+    print("| row | work | at least | measured (quartiles) | ours, theirs |")
+    print("| --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory(prefix="clip_store_") as folder:
+        made = data.make(Path(folder), arguments.clips, arguments.windows)
+        for name in arguments.rows or ROWS:
+            work, bar, measure = ROWS[name]
+            print(f"| {name} | {work} | {bar} | {_measured(measure, made, arguments.runs)} |", flush=True)
+    return 0
+
+
+def _measured(measure: Measure, made: data.Data, runs: int) -> str:
+    try:
+        found = measure(made, runs)
+    except MissingError as missing:
+        return f"not measured: {missing} | "
+    if isinstance(found, str):
+        return f"{found} | "
+    return f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g}) | {_time(found.ours)}, {_time(found.theirs)}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The rows of the clip store's benchmark."""
