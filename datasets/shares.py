@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from datasets.disk import InUseError, locked
+from datasets.merge import put_finished
 from datasets.options import IngestOptions
 from datasets.plan import Plan, describe, load_plan
 from datasets.runners import local
@@ -52,6 +53,8 @@ def ingest_share(
     place = Place(path)
     if _stands_already(place, options):
         return place.standing(fresh=False)
+    if (place.partial / MANIFEST).is_file():
+        return _finish_renaming(place, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with locked(place.lock, shared=True):
@@ -78,6 +81,8 @@ def merge_shares(
     place = Place(path)
     if _stands_already(place, options):
         return place.standing(fresh=False)
+    if (place.partial / MANIFEST).is_file():
+        return _finish_renaming(place, options)
     with locked(place.lock):
         plan = load_plan(place.partial)
         if plan is None:
@@ -125,6 +130,16 @@ def _stands_already(place: Place, options: IngestOptions) -> bool:
     if found := differences(read_manifest(place.path).request, describe(options)):
         raise InputError.of(str(place.path), f"another store stands here: {'; '.join(found)}; remove it")
     return True
+
+
+def _finish_renaming(place: Place, options: IngestOptions) -> Ingested:
+    """Put a store in its place whose merging was ended between its manifest and its renaming."""
+    with locked(place.lock):
+        if found := differences(read_manifest(place.partial).request, describe(options)):
+            what = f"a finished store of another command waits here: {'; '.join(found)}; remove it, or name another"
+            raise InputError.of(str(place.partial), what)
+        put_finished(place.partial, place.path)
+    return place.standing(fresh=True)
 
 
 def _merge_as_last(work: Work, jobs: Sequence[WriteTask]) -> Ingested | None:

@@ -17,7 +17,7 @@ from datasets.plan import Plan, save_plan, store_bytes
 from datasets.planning import plan_store
 from datasets.runners import Runner
 from datasets.sources.base import Source
-from datasets.store import QUARANTINE, WORK, Manifest, read_manifest
+from datasets.store import MANIFEST, QUARANTINE, WORK, Manifest, read_manifest
 from datasets.task import LOCKS, NOTES, SCRATCH, Note, WriteTask, read_note
 from registry import InputError
 from registry.progress import Progress
@@ -147,8 +147,10 @@ def begin(
         InputError: something else is in the way, too many videos are broken, or none is left.
     """
     if place.partial.exists():
-        if any(place.partial.iterdir()) and not (place.partial / WORK).exists():
-            what = "this folder is in the way, and it is not what is left of an ingestion"
+        if (place.partial / MANIFEST).exists() or (
+            any(place.partial.iterdir()) and not (place.partial / WORK).exists()
+        ):
+            what = "this folder is in the way, and it is no unfinished ingestion; remove it, or name another store"
             raise InputError.of(str(place.partial), what)
         shutil.rmtree(place.partial)
     try:

@@ -86,6 +86,24 @@ def test_merge_says_what_is_missing(videos, whole, tmp_path):
     assert _bytes(path) == whole
 
 
+@pytest.mark.parametrize("call", ["share", "merge"])
+def test_merging_that_was_ended_late(videos, whole, tmp_path, call):
+    """A store that has its manifest but not yet its place is put there, and nothing is begun anew."""
+    path = tmp_path / "a.zarr"
+    for name, data in whole.items():
+        file = tmp_path / "a.zarr.partial" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    (tmp_path / "a.zarr.partial" / "work").mkdir()
+    with pytest.raises(InputError, match="stride 2, not 1"):
+        ingest_share(videos, path, IngestOptions(size=128), Share(0, 3))
+    with pytest.raises(InputError, match="is in the way"):
+        ingest(videos, path, IngestOptions(size=128), workers=1)
+    done = _share(videos, path, 1) if call == "share" else merge_shares(videos, path, OPTIONS, 3)
+    assert done.fresh
+    assert _bytes(path) == whole
+
+
 def test_same_share_twice_at_once_is_refused(videos, tmp_path):
     """Two processes with the same share do not write the same part."""
     path = tmp_path / "a.zarr"
