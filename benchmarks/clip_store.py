@@ -32,7 +32,8 @@ ROWS: dict[str, tuple[str, str, Measure]] = {
     "level-picked": ("the same against reading just those frames of 128x128", "", training.level_picked),
     "ingest": ("decoding whole files, against ffmpeg's scale and crop to null", "0.7", video.ffmpeg),
     "opening": ("opening a store of 500,000 clips", "2 s, 200 MB", training.opening),
-    "loader": ("DataLoader with 2 workers, against 2 processes that only read", "0.7", training.loader),
+    "loader": ("DataLoader with 2 workers, against 2 processes that only read", "0.7", training.loader(1)),
+    "loader-kept": ("the same against 2 processes that keep what they read", "", training.loader(3 * training.BATCH)),
 }
 PACKAGES = ("numpy", "torch", "av", "zarr", "numcodecs", "google-crc32c", "tensorstore", "torchcodec", "decord")
 

@@ -86,7 +86,9 @@ class StageClips(Dataset[dict[str, Any]]):
         self._data = data
         self._level, self._pixels = choose_level(dataset.levels, data.picked.space)
         self._sampler = ClipSampler(dataset.lengths(), graph.clip.frames, seed, short=dataset.short)
-        frames = self._needed(0).frames // data.picked.time
+        needed = [data.spans(data.window(number))[0] for number in range(data.starts)]
+        self._starts = [span.start for span in needed]
+        frames = needed[0].frames // data.picked.time
         space = data.picked.space
         self.shape = (frames, dataset.height // space, dataset.width // space, dataset.channels)
 
@@ -98,7 +100,7 @@ class StageClips(Dataset[dict[str, Any]]):
     def read(self, position: int, out: Frames) -> int:
         """Write the frames at ``position`` into ``out``, uint8 of ``shape``, and return their label; -1 is none."""
         clip, start = self._sampler(position)
-        start += self._needed(self._sampler.draw(position, self._data.starts)).start
+        start += self._starts[self._sampler.draw(position, len(self._starts))]
         where = (clip, start, len(out), self._data.picked.time, self._level)
         if self._pixels == 1:
             self._dataset.strided(*where, out=out)
@@ -106,10 +108,6 @@ class StageClips(Dataset[dict[str, Any]]):
             out[:] = self._dataset.strided(*where)[:, :: self._pixels, :: self._pixels]
         label = self._dataset.label(clip)
         return -1 if label is None else label
-
-    def _needed(self, number: int) -> Span:
-        """The frames of the data's clip that its ``number``-th window is made of."""
-        return self._data.spans(self._data.window(number))[0]
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the mix of classes that trains."""

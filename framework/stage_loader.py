@@ -9,7 +9,6 @@ torch's way.
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -106,11 +105,11 @@ class _Slots:
 
     def __init__(self, pool: Tensor) -> None:
         self._pool = pool
-        self._free = deque(range(len(pool)))
+        self._free = list(range(len(pool)))
 
     def take(self) -> int | None:
-        """A free slot, if there is one."""
-        return self._free.popleft() if self._free else None
+        """A free slot, if there is one: the one freed last, which is the likeliest to be in a cache."""
+        return self._free.pop() if self._free else None
 
     def lend(self, slot: int) -> Tensor:
         """The frames in ``slot``, which is free again once the last tensor that shares their memory is gone."""
