@@ -51,7 +51,7 @@ def train_stage(run: RunFolder, experiment: Experiment, stage: Stage, dataset: V
         optimizers.load_state_dict(saved["optimizers"])
 
     if first < training.iterations:
-        _train(run, experiment, stage, model, clips, optimizers, first)
+        _train(run, experiment, stage, model, clips, optimizers, first, None if saved is None else saved["metrics"])
     estimate_statistics(experiment, stage, model, clips)
     save_artifact(
         run.artifact(stage.name),
@@ -95,20 +95,27 @@ def _train(
     clips: StageClips,
     optimizers: Any,
     first: int,
+    begun: dict[str, Any] | None,
 ) -> None:
-    """The iterations from ``first`` on."""
+    """The iterations from ``first`` on; ``begun`` is what the metrics had added up by then."""
     training = experiment.training_of(stage)
     steps = training.discriminator_steps
     batches = PositionBatches(first, training.iterations, steps, training.batch_size)
-
-    def state(iteration: int) -> dict[str, Any]:
-        return {"iteration": iteration, "model": model.state_dict(), "optimizers": optimizers.state_dict()}
-
     folder = run.stage(stage.name)
     folder.mkdir(exist_ok=True)
+    metrics = MetricsHook(run.metrics(stage.name), training.log_every, first, steps * training.batch_size, begun)
+
+    def state(iteration: int) -> dict[str, Any]:
+        return {
+            "iteration": iteration,
+            "model": model.state_dict(),
+            "optimizers": optimizers.state_dict(),
+            "metrics": metrics.state(),
+        }
+
     hooks = [
         ProgressHook(stage.name, first, training.iterations),
-        MetricsHook(run.metrics(stage.name), training.log_every, first, steps * training.batch_size),
+        metrics,
         SampleHook(run.samples(stage.name), training.sample_every, sample_picture(experiment, stage, model, training)),
         StageCheckpointHook(run.checkpoints(stage.name), training.checkpoint_every, state),
     ]
@@ -120,7 +127,9 @@ def _train(
     }
     loader = make_loader(clips, batches, training.workers)
     name = f"{experiment.name}_{stage.name}"
-    make_runner(name, model, optimizers, loader, loop, hooks, folder, run.tensorboard(stage.name)).train()
+    make_runner(
+        name, model, optimizers, loader, loop, hooks, run.mmengine(stage.name), run.tensorboard(stage.name)
+    ).train()
 
 
 def sample_picture(
