@@ -46,10 +46,9 @@ bench: $(READY)
 clean:
 	rm -rf $(VENV)
 
-# torch first and alone, so that the project's own requirements are met by the build that was asked for.
+# torch is named along with the project: left to itself, pip replaces it to fit the newest torchvision, which timm needs.
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[dev]"
 	touch $@
