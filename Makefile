@@ -15,6 +15,10 @@ DEMO ?= demo
 # Test processes, with one thread each.
 JOBS ?= 2
 
+# Idle threads of torch on a CPU wait instead of spinning: where other programs run too, a step is several times
+# faster for it. Set it to ACTIVE on a machine of your own.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
