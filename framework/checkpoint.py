@@ -28,7 +28,7 @@ def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"iter_{iteration:08d}.pt"
     partial = path.with_name(path.name + ".partial")
-    with _naming(path), partial.open("wb") as file:
+    with naming(path), partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
@@ -68,7 +68,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it is there whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    with _naming(path), partial.open("w") as file:
+    with naming(path), partial.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -82,7 +82,7 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Errors of the disk while ``path`` is written name it; torch's writer hides them behind one of its own."""
     try:
         yield

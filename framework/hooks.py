@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from framework.checkpoint import save_checkpoint, write_whole
+from framework.checkpoint import naming, save_checkpoint, write_whole
 from framework.pictures import save_picture
 from registry.progress import Progress
 
@@ -81,7 +81,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         means["clips_per_second"] = self._clips * self._timed / (now - self._since)
         for name, wrapper in runner.optim_wrapper.items():
             means[f"lr_{name}"] = wrapper.get_lr()["lr"][0]
-        with self._path.open("a") as file:
+        with naming(self._path), self._path.open("a") as file:
             file.write(json.dumps({"iteration": iteration, **means}) + "\n")
         runner.visualizer.add_scalars(means, step=iteration)
         self._sums, self._count, self._timed, self._since = {}, 0, 0, now

@@ -56,7 +56,7 @@ def record(monkeypatch, cascade: Cascade) -> dict[str, list[tuple[int, int, int]
 LAYERS = st.lists(st.sampled_from(["separable", "convgru", "resnet3d"]), min_size=1, max_size=2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(layers=LAYERS, frames=st.integers(1, 4), seed=st.integers(0, 2**31), data=st.data())
 def test_frames_are_cut_out_of_the_videos(layers, frames, seed, data):
     """Of two and three stages, any frames equal those of the whole videos of the same noise and classes."""

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tiny_runs import copy_of, differing, flip_byte, last_checkpoint, metrics_of, run_of, two_stages
 
-from framework import dump
 from framework import artifact as artifact_module
 from framework import checkpoint as checkpoint_module
+from framework import dump
 from framework import train_stage as train_stage_module
 from framework.adversarial_stage import AdversarialStage
 

@@ -194,7 +194,11 @@ def test_drawn_labels_are_those_of_clips_that_train():
 
 @settings(max_examples=30, deadline=None)
 @given(
-    stop=st.integers(1, 6), data=st.data(), per_iteration=st.integers(1, 3), each=st.integers(1, 3), world=st.integers(1, 3)
+    stop=st.integers(1, 6),
+    data=st.data(),
+    per_iteration=st.integers(1, 3),
+    each=st.integers(1, 3),
+    world=st.integers(1, 3),
 )
 def test_starting_late_gives_the_tail(stop, data, per_iteration, each, world):
     """From any iteration on, the batches are those that never stopping would have brought there."""
