@@ -46,7 +46,7 @@ def _apply(data: dict[str, Any], setting: str) -> list[str]:
     key, equals, text = setting.partition("=")
     parts = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
     if not equals or not parts:
-        raise InputError.of(f"--set {setting}", "is no setting", allowed="KEY=VALUE")
+        raise InputError.of(f"--set {setting}".strip(), "is no setting", allowed="KEY=VALUE")
     if parts[0] == "stages":
         parts.insert(0, "graph")
     if parts[-1] == "type" and len(parts) > 1:
@@ -80,10 +80,11 @@ def _kind_inside(options: Any, name: Any) -> Registry | None:
 def _step(holder: Any, part: str, place: str, *, opens: bool) -> tuple[Any, Any]:
     """The container and the key in it that ``part`` names, one level down from ``holder``."""
     if isinstance(holder, list):
-        for index, item in enumerate(holder):
-            if part in (str(index), item.get("name") if isinstance(item, dict) else None):
+        own = [item.get("name") if isinstance(item, dict) else None for item in holder]
+        for index, name in enumerate(own):
+            if part in (str(index), name):
                 return holder, index
-        names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(holder)]
+        names = [name if isinstance(name, str) else str(index) for index, name in enumerate(own)]
         raise InputError.unknown(join(place, part), "stage" if place == "graph.stages" else "entry", part, names)
     if _is_component(holder) and part != "options":
         holder = holder["options"]

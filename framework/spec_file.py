@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -38,10 +39,11 @@ def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experimen
     if path.suffix not in (".py", ".json"):
         raise InputError.of(str(path), "is no spec", allowed="a Python spec (.py) or a saved spec.json")
     data = _from_python(path) if path.suffix == ".py" else _from_json(path)
-    folders = [path.parent, *_remembered_folders(path)]
-    import_modules(data.get("imports", ()), folders)
-    notes = apply_overrides(data, settings)
-    import_modules(data.get("imports", ()), folders)  # a setting may have named others
+    settings = list(settings)
+    modules = [setting for setting in settings if re.match(r"\s*imports\b", setting)]
+    apply_overrides(data, modules)  # first, since the other settings may name what they register
+    import_modules(data.get("imports", ()), [path.parent, *_remembered_folders(path)])
+    notes = apply_overrides(data, (setting for setting in settings if setting not in modules))
     return check(data), notes
 
 

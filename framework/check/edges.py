@@ -25,9 +25,8 @@ def check_edges(experiment: Experiment, findings: Findings) -> None:
         findings.add("graph.stages", "there is no stage", "at least one")
     connected = _sources(graph, findings)
     for stage in graph.stages:
-        if findings.sound(f"{stage_path(stage)}.name"):
-            _view(graph, stage, findings)
-            _window(stage, findings)
+        _view(graph, stage, findings)
+        _window(stage, findings)
     if connected:
         for stage in reversed(graph.order()):  # what a stage's data comes through is looked at before it
             _data(graph, stage, findings)
@@ -51,7 +50,7 @@ def _source_exists(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     if any(map(is_stand_in, names)):
         findings.doubt(where)  # it may be the name that could not be used
         return
-    others = [name for name in names if name != stage.name]
+    others = [name for name in dict.fromkeys(names) if name != stage.name]
     what = f"no stage is called {stage.source!r}"
     findings.problems.append(Problem(where, what, ", ".join(others) or "null", nearest(stage.source, others)))
 
@@ -89,22 +88,24 @@ def _one_base(graph: StageGraph, findings: Findings) -> None:
 
 
 def _view(graph: StageGraph, stage: Stage, findings: Findings) -> None:
-    """The edge leads to the source's clip, frame for frame."""
-    where = f"{stage_path(stage)}.view"
-    if not findings.sound(where, _source_path(stage)):
+    """There is a view where there is a source, and it can be applied to the stage's clip."""
+    where, source_known = f"{stage_path(stage)}.view", findings.sound(_source_path(stage))
+    if not findings.sound(where):
         return
-    if stage.source is None:
-        if stage.view is not None:
-            findings.add(where, "a stage without a source has no view", "null, or a source")
-        return
-    if stage.view is None:
+    if source_known and stage.source is None and stage.view is not None:
+        findings.add(where, "a stage without a source has no view", "null, or a source")
+    elif source_known and stage.source is not None and stage.view is None:
         findings.add(where, f"is missing: the stage has the source {stage.source!r}", 'use("NearestView", ...)')
-        return
-    view, source = _edge(stage, findings), graph[stage.source]
-    if view is None or not findings.sound(f"{stage_path(stage)}.clip"):
-        return
-    made = findings.attempt(where, partial(view.clip, stage.clip))
-    if made is None or not findings.sound(f"{stage_path(source)}.name", f"{stage_path(source)}.clip"):
+    elif (view := _edge(stage, findings)) is not None and findings.sound(f"{stage_path(stage)}.clip"):
+        made = findings.attempt(where, partial(view.clip, stage.clip))
+        if made is not None and source_known and stage.source is not None:
+            _leads_to(graph[stage.source], stage, view, made, findings)
+
+
+def _leads_to(source: Stage, stage: Stage, view: View, made: Clip, findings: Findings) -> None:
+    """What the view makes of the stage's clip is the source's clip, frame for frame."""
+    where = f"{stage_path(stage)}.view"
+    if not findings.sound(f"{stage_path(source)}.clip"):
         return
     if made != source.clip:
         what = f"makes {made} of the stage's {stage.clip}, but source {source.name!r} is {source.clip}"
@@ -115,18 +116,15 @@ def _view(graph: StageGraph, stage: Stage, findings: Findings) -> None:
 
 
 def _window(stage: Stage, findings: Findings) -> None:
-    """The window is a part of the clip, of whole frames of the source, and the view can be applied to it."""
+    """The window is a part of the clip, and of whole frames of the source."""
     where = f"{stage_path(stage)}.window"
     if stage.window is None or not findings.sound(where, f"{stage_path(stage)}.clip"):
         return
     if stage.window > stage.clip.frames:
         findings.add(where, f"{stage.window} frames do not fit the stage's {stage.clip}", f"1 to {stage.clip.frames}")
-    elif (view := _edge(stage, findings)) is not None:
-        if stage.window % view.time:
-            what = f"{stage.window} frames are no whole number of source frames"
-            findings.add(where, what, f"a multiple of {view.time}")
-        else:
-            findings.attempt(f"{stage_path(stage)}.view", partial(view.clip, stage.training_clip))
+    elif (view := _edge(stage, findings)) is not None and stage.window % view.time:
+        what = f"{stage.window} frames are no whole number of source frames"
+        findings.add(where, what, f"a multiple of {view.time}")
 
 
 def _data(graph: StageGraph, stage: Stage, findings: Findings) -> None:
@@ -134,7 +132,7 @@ def _data(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     where, component = f"{stage_path(stage)}.data_view", stage.data_view
     if component is None and graph.consumers(stage.name):
         _ways_agree(graph, stage, findings)
-    elif findings.sound(where, f"{stage_path(stage)}.clip", "graph.clip"):
+    elif findings.sound(where, f"{stage_path(stage)}.view", f"{stage_path(stage)}.clip", "graph.clip"):
         if component is None:
             made: Clip | None = graph.clip
             what = f"is missing: graph.clip is {graph.clip}, but the stage's clip is {stage.clip}"

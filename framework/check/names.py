@@ -20,16 +20,17 @@ def check_names(experiment: Experiment, findings: Findings) -> None:
     if findings.sound("name") and not _NAME.fullmatch(experiment.name):
         findings.add("name", f"{experiment.name!r} cannot name a folder", _NAME_RULE)
     _component(findings, DATASETS, experiment.data, "data")
-    names = experiment.graph.names()
     for stage in experiment.graph.stages:
         where = stage_path(stage)
-        if findings.sound(f"{where}.name"):
-            if not _NAME.fullmatch(stage.name):
-                findings.add(f"{where}.name", f"{stage.name!r} cannot name a folder", _NAME_RULE)
-            elif names.count(stage.name) > 1:
-                findings.add(f"{where}.name", f"{names.count(stage.name)} stages have this name", "a name for each")
+        if findings.sound(f"{where}.name") and not _NAME.fullmatch(stage.name):
+            findings.add(f"{where}.name", f"{stage.name!r} cannot name a folder", _NAME_RULE)
         _components(findings, stage, where)
-        _training(experiment, stage, findings)
+        _training(stage, findings)
+    names = experiment.graph.names()
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        where = stage_path(experiment.graph[name])
+        findings.add(f"{where}.name", f"{names.count(name)} stages have this name", "a name for each")
+        findings.doubt(where)
 
 
 def _components(findings: Findings, stage: Stage, where: str) -> None:
@@ -50,7 +51,7 @@ def _component(findings: Findings, kind: Registry, component: Component, where: 
         findings.problems += kind.check(component, where)
 
 
-def _training(experiment: Experiment, stage: Stage, findings: Findings) -> None:
+def _training(stage: Stage, findings: Findings) -> None:
     where = f"{stage_path(stage)}.training"
     if not findings.sound(where):
         return

@@ -17,6 +17,9 @@ from registry import DISCRIMINATORS, GENERATORS, InputError
 from registry.options import given_to
 
 _BATCH = 2
+_META = torch.device("meta")
+"""Networks are built with it as the default device and run without, as they would be on a GPU: one that mixes
+tensors of the default device with its input's is found here."""
 
 
 def check_networks(experiment: Experiment, findings: Findings) -> None:
@@ -25,9 +28,10 @@ def check_networks(experiment: Experiment, findings: Findings) -> None:
     for stage in graph.stages:
         where = stage_path(stage)
         _trained_on_its_own(graph, stage, findings)
-        needed = [f"{where}.{part}" for part in ("name", "clip", "source", "view", "window")]
+        needed = [f"{where}.{part}" for part in ("clip", "source", "view", "window")]
         if findings.sound(*needed, "graph.classes"):
-            with torch.device("meta"):
+            findings.attempt(f"{where}.view", partial(_apply_view, stage))
+            if findings.sound(f"{where}.view"):
                 _generator(graph, stage, findings)
                 _discriminators(graph, stage, findings)
         if findings.sound(f"{where}.loss"):
@@ -41,8 +45,20 @@ def _trained_on_its_own(graph: StageGraph, stage: Stage, findings: Findings) -> 
         findings.add(f"{where}.joint", "the base stage has no source to train with", "false")
     after = graph.consumers(stage.name)
     alone = not any(each.joint or not findings.sound(f"{stage_path(each)}.joint") for each in after)
-    if alone and not stage.discriminators and findings.sound(f"{where}.name", f"{where}.discriminators"):
+    if alone and not stage.discriminators and findings.sound(f"{where}.discriminators"):
         findings.add(f"{where}.discriminators", "a stage that trains on its own needs one", _discriminators_for(stage))
+
+
+def _apply_view(stage: Stage) -> None:
+    """The view can be applied to the window, and makes of it what it declares."""
+    view = build_stage_view(stage)
+    if view is None:
+        return
+    declared, made = view.clip(stage.training_clip), view(_video(stage.training_clip))
+    if not isinstance(made, Tensor) or tuple(made.shape) != declared.shape(_BATCH):
+        raise InputError.of(
+            "", f"makes {_as_clip(made, declared)} of the stage's window", f"{declared}, as it declares"
+        )
 
 
 def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
@@ -60,8 +76,10 @@ def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
 
 
 def _generate(graph: StageGraph, stage: Stage) -> None:
-    generator = build_generator(graph, stage)
-    video = generator(torch.zeros(_BATCH, generator.noise_dim), _labels(graph), _low_resolution(stage))
+    with _META:
+        generator = build_generator(graph, stage)
+    z = torch.zeros(_BATCH, generator.noise_dim, device=_META)
+    video = generator(z, _labels(graph), _low_resolution(stage))
     if not isinstance(video, Tensor) or tuple(video.shape) != stage.training_clip.shape(_BATCH):
         raise InputError.of(
             "", f"makes {_as_clip(video, stage.clip)}, not the stage's window", str(stage.training_clip)
@@ -83,19 +101,24 @@ def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None
 def _score(graph: StageGraph, stage: Stage, name: str) -> None:
     """One of the stage's discriminators by itself, so that each is checked whatever the others do."""
     alone = attrs.evolve(stage, discriminators={name: stage.discriminators[name]})
-    discriminator = build_discriminators(graph, alone)[name]
-    scores = discriminator(torch.zeros(stage.training_clip.shape(_BATCH)), _labels(graph), _low_resolution(stage))
+    with _META:
+        discriminator = build_discriminators(graph, alone)[name]
+    scores = discriminator(_video(stage.training_clip), _labels(graph), _low_resolution(stage))
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != _BATCH:
         raise InputError.of("", f"gives {_as_tensor(scores)} as scores", f"a tensor of shape ({_BATCH}, outputs)")
 
 
 def _low_resolution(stage: Stage) -> Tensor | None:
     view = build_stage_view(stage)
-    return None if view is None else torch.zeros(view.clip(stage.training_clip).shape(_BATCH))
+    return None if view is None else _video(view.clip(stage.training_clip))
+
+
+def _video(clip: Clip) -> Tensor:
+    return torch.zeros(clip.shape(_BATCH), device=_META)
 
 
 def _labels(graph: StageGraph) -> Tensor | None:
-    return None if graph.classes is None else torch.zeros(_BATCH, dtype=torch.long)
+    return None if graph.classes is None else torch.zeros(_BATCH, dtype=torch.long, device=_META)
 
 
 def _generators(*, view: bool) -> str:

@@ -139,6 +139,30 @@ def test_sound_specs(spec):
     assert check(data_of(spec)) == spec
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        use("AntialiasedView", time=2, space=2),
+        use("AntialiasedView", time=2, space=2, interpolation="bicubic"),
+        AREA,
+        use("Compose", views=[use("WindowView", frames=8), NEAREST]),
+    ],
+    ids=str,
+)
+def test_every_shipped_view_can_be_an_edge(view):
+    """Also where a discriminator applies it to what it scores."""
+    discriminators = {"matching": use("MatchingDiscriminator", **DISCRIMINATOR)}
+    check(toy(toy_base(), toy_stage(view=view, window=None, discriminators=discriminators)))
+
+
+def test_every_shipped_discriminator_passes():
+    """In an upsampling stage each of them, made small, scores what it is given."""
+    small_ones = {name: DISCRIMINATOR for name in DISCRIMINATORS.names() if name.startswith(("Sp", "Te", "Ma"))}
+    options = small_ones | {"TimmDiscriminator": {"backbone": "test_resnet.r160_in1k"}, "ToyDiscriminator": {}}
+    discriminators = {name: use(name, **options[name]) for name in DISCRIMINATORS.names()}
+    check(toy(toy_base(), toy_stage(discriminators=discriminators)))
+
+
 def test_sound_specs_come_back_typed():
     """A whole number given for a number, or a list for a tuple, is of the declared type afterwards."""
     checked = check(toy(training=attrs.evolve(toy().training, generator_lr=1)))
@@ -470,6 +494,12 @@ class TestViews:
             "allowed: views that agree"
         ]
 
+    def test_of_branches_that_the_data_does_not_lead_to(self):
+        """Where one branch's own way from the data is wrong, nothing is concluded about their agreement."""
+        branches = [toy_stage("a"), toy_stage("b", data_view=use("NearestView", time=2))]
+        for stages in ([toy_base(), *branches], [*branches, toy_base()]):
+            assert [line.partition(":")[0] for line in problems_of(toy(*stages))] == ["graph.stages.b.data_view"]
+
     def test_of_branches_further_up(self):
         """It is said of the stage that branches, not of those below it as well."""
         ends = [
@@ -614,9 +644,11 @@ class TestJoint:
         assert line.startswith("graph.stages.full.discriminators: a stage that trains on its own needs one")
 
     def test_nothing_follows_from_a_wrong_type(self):
-        """Whether the source needs discriminators is not known where ``joint`` is neither true nor false."""
+        """Who trains with whom is not known where ``joint`` is neither true nor false, or the source is no name."""
         changes = {"graph.stages.1.joint": "yes", "graph.stages.0.discriminators": {}}
         assert [line.partition(":")[0] for line in problems_of(data_of(toy(), changes))] == ["graph.stages.full.joint"]
+        changes = {"graph.stages.1.joint": True, "graph.stages.1.source": 3}
+        assert [line.partition(":")[0] for line in problems_of(data_of(toy(), changes))] == ["graph.stages.full.source"]
 
 
 def test_broken_in_many_places():

@@ -4,7 +4,7 @@ import itertools
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_specs import base_stage, upsampling_stage
 
@@ -32,6 +32,7 @@ def trees(draw):
     return {name: sources[name] for name in draw(st.permutations(list(sources)))}
 
 
+@settings(deadline=None)
 @given(trees())
 def test_order_and_chains(sources):
     """Every stage once and after its source; a chain leads from the base to its stage by sources."""
@@ -48,6 +49,7 @@ def test_order_and_chains(sources):
     assert {stage.name for stage in graph.leaves()} == set(sources) - set(sources.values())
 
 
+@settings(deadline=None)
 @given(trees())
 def test_the_datas_way(sources):
     """The data goes down from the first declared end above a stage, through the view of every stage it passes."""

@@ -181,6 +181,13 @@ NEITHER = "(a name, or a call with named options, is expected)"
             "no field is called 'sede'; allowed: data, graph, imports, name, seed, training; did you mean 'seed'?",
         ),
         (
+            "training.iteratons=3",
+            "training.iteratons",
+            "no field is called 'iteratons'; allowed: batch_size, betas, checkpoint_every, discriminator_lr, "
+            "discriminator_steps, generator_lr, iterations, log_every, sample_every, samples, standing_batch, "
+            "standing_passes, workers; did you mean 'iterations'?",
+        ),
+        (
             "stages.ful.window=3",
             "graph.stages.ful",
             "no stage is called 'ful'; allowed: base, full; did you mean 'full'?",
