@@ -11,6 +11,9 @@ from components.clip import Clip
 from registry import Component, InputError, Positive, use
 from registry.component import freeze
 
+OWN_FOLDERS = ("tensorboard", "mmengine", "generated")
+"""What a run folder holds beside its stages' folders; no stage can have these names."""
+
 
 @attrs.frozen(kw_only=True)
 class Stage:

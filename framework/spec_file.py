@@ -40,10 +40,10 @@ def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experimen
         raise InputError.of(str(path), "is no spec", allowed="a Python spec (.py) or a saved spec.json")
     data = _from_python(path) if path.suffix == ".py" else _from_json(path)
     settings = list(settings)
-    modules = [setting for setting in settings if re.match(r"\s*imports\b", setting)]
-    apply_overrides(data, modules)  # first, since the other settings may name what they register
+    # Imports first, since the other settings may name what they register.
+    apply_overrides(data, (setting for setting in settings if re.match(r"\s*imports\b", setting)))
     import_modules(data.get("imports", ()), [path.parent, *_remembered_folders(path)])
-    notes = apply_overrides(data, (setting for setting in settings if setting not in modules))
+    notes = apply_overrides(data, settings)
     return check(data), notes
 
 

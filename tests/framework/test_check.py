@@ -248,7 +248,13 @@ MISTAKES = {
     ),
     "name of a discriminator": (
         {"graph.stages.1.discriminators.a-b": {"type": "ToyDiscriminator", "options": {}}},
-        "graph.stages.mid.discriminators.a-b: 'a-b' is no name; allowed: a Python identifier",
+        "graph.stages.mid.discriminators.a-b: 'a-b' cannot name a discriminator; "
+        "allowed: a Python identifier that torch's modules do not use",
+    ),
+    "name of a discriminator that torch takes for its own": (
+        {"graph.stages.1.discriminators.half": {"type": "ToyDiscriminator", "options": {}}},
+        "graph.stages.mid.discriminators.half: 'half' cannot name a discriminator; "
+        "allowed: a Python identifier that torch's modules do not use",
     ),
 }
 
@@ -268,6 +274,12 @@ def test_any_mistakes_are_a_line_each(chosen):
     assume(not {"view that leads elsewhere", "window of no whole frames"} <= chosen)
     changes = {path: value for mistake in chosen for path, value in MISTAKES[mistake][0].items()}
     assert sorted(problems_of(data_of(chain(), changes))) == sorted(MISTAKES[mistake][1] for mistake in chosen)
+
+
+def test_a_stage_cannot_be_named_like_a_folder_that_every_run_has():
+    """Its folder would be that of another thing."""
+    line = "graph.stages.tensorboard.name: a run has a folder 'tensorboard' of its own; allowed: another name"
+    assert problems_of(data_of(chain(), {"graph.stages.2.name": "tensorboard"})) == [line]
 
 
 def test_missing_fields():
