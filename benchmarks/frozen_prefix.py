@@ -44,7 +44,9 @@ def main() -> int:
     experiment, _ = load_spec(arguments.spec)
     narrow = [f"stages.{name}.generator.channels={arguments.channels}" for name in experiment.graph.names()]
     timed, _ = load_spec(arguments.spec, narrow)
-    print(f"{experiment.name}; {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end="")
+    print(
+        f"{experiment.name}; {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end=""
+    )
     print(f"torch {torch.__version__}, Python {platform.python_version()}")
     print("| stage | window of x_l | work: whole / window | time: whole / window | largest difference |")
     print("| --- | --- | --- | --- | --- |")

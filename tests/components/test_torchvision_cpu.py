@@ -64,7 +64,9 @@ def test_leaves_a_torchvision_that_imports_alone(broken_torchvision: Path) -> No
     (broken_torchvision / "torchvision" / "__init__.py").write_text(
         "import torch\nown = torch.library.Library('torchvision', 'DEF')\nown.define('nms(Tensor boxes) -> Tensor')\n"
     )
-    program = "ensure_torchvision_imports(); print(torchvision_cpu._declared, torch.ops.torchvision.nms.default._schema)"
+    program = (
+        "ensure_torchvision_imports(); print(torchvision_cpu._declared, torch.ops.torchvision.nms.default._schema)"
+    )
     assert python(program, broken_torchvision) == "[] torchvision::nms(Tensor boxes) -> Tensor"
 
 
