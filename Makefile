@@ -7,7 +7,7 @@
 #
 # TORCH is what pip installs as torch. On a machine with another CUDA (or to save the download of CUDA on one
 # without a GPU) name another build, or an index as well:
-#   make demo TORCH="torch==2.13.0 --index-url URL"
+#   make demo TORCH="torch==2.13.0+cpu --extra-index-url URL"
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0

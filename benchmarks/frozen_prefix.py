@@ -76,7 +76,7 @@ def prefix(experiment: Experiment, name: str, device: str) -> Cascade:
             generator = build_generator(experiment.graph, stage)
             with torch.no_grad(), standing_statistics(generator, stage.clip.frames):
                 pass
-        links.append(Link(stage.name, stage.clip, generator))
+        links.append(Link(stage.name, stage.clip, generator, stage.clip.frames))
     return Cascade(links)
 
 

@@ -133,7 +133,7 @@ def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path |
         raise InputError.of(
             str(folder / GENERATOR), f"does not fit the spec's generator ({first[:100]}...)", "a run of this version"
         ) from error
-    return Link(stage.name, stage.clip, generator)
+    return Link(stage.name, stage.clip, generator, stage.training_clip.frames)
 
 
 def load_cascade(artifacts: dict[str, Path], experiment: Experiment, name: str) -> Cascade:

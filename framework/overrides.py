@@ -35,6 +35,7 @@ def apply_overrides(data: dict[str, Any], settings: Iterable[str]) -> list[str]:
     for setting in settings:
         try:
             notes += _apply(data, setting)
+            notes += _still_set(data, setting)
         except InputError as error:
             problems += error.problems
     if problems:
@@ -75,6 +76,17 @@ def _kind_inside(options: Any, name: Any) -> Registry | None:
     """The kind of the component that stands in another's ``options`` (or in a list there), if one does."""
     old: Any = options[name] if isinstance(options, list) or name in options else None
     return next((kind for kind in KINDS.values() if _is_component(old) and old["type"] in kind.names()), None)
+
+
+def _still_set(data: dict[str, Any], setting: str) -> list[str]:
+    """Notes on stages whose own training keeps a field that ``setting`` set for the experiment."""
+    table, _, field = setting.partition("=")[0].strip().partition(".")
+    stages = data["graph"]["stages"] if table == "training" else []
+    return [
+        f"graph.stages.{stage['name']}.training.{field}={stage['training'][field]} stands; set it as well"
+        for stage in stages
+        if field in stage["training"]
+    ]
 
 
 def _step(holder: Any, part: str, place: str, *, opens: bool) -> tuple[Any, Any]:

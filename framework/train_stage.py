@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from mmengine.device import get_device
 
-from components.clip import Span
 from components.layers import batch_statistics, standing_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import load_cascade, manifest_digest, save_artifact
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
+from framework.cascade import unroll
 from framework.checkpoint import load_latest
 from framework.experiment import Experiment, Training
 from framework.graph import Stage
@@ -146,6 +146,7 @@ def sample_picture(
     noise = [torch.randn(count, link.generator.noise_dim, generator=random) for link in links]
     own = torch.randn(count, model.generator.noise_dim, generator=random)
     labels = None if classes is None else torch.arange(count) % classes
+    window = _statistics_window(stage, model)
 
     @torch.no_grad()
     def draw() -> npt.NDArray[np.uint8]:
@@ -156,7 +157,7 @@ def sample_picture(
         training_mode = model.training
         model.eval()
         with batch_statistics(model.generator):
-            videos[stage.name] = model.generator(own.to(device), y, x_l, Span.whole(stage.clip.frames))
+            videos[stage.name] = unroll(model.generator, own.to(device), y, x_l, stage.clip.frames, window)
         model.train(training_mode)
         return contact_sheet(videos)
 
@@ -176,5 +177,10 @@ def estimate_statistics(experiment: Experiment, stage: Stage, model: Adversarial
             x_l = None
             if model.sources is not None:
                 noise = model.sources.noise(batch)
-                x_l = model.sources.frames(noise, labels, Span.whole(model.sources.clip.frames))
-            generator(z, labels, x_l, Span.whole(stage.clip.frames))
+                x_l = model.sources.videos(noise, labels)[model.sources.links[-1].name]
+            unroll(generator, z, labels, x_l, stage.clip.frames, _statistics_window(stage, model))
+
+
+def _statistics_window(stage: Stage, model: AdversarialStage) -> int:
+    """Frames at a time for a generator that normalises with the batch at hand."""
+    return stage.training_clip.frames if model.generator.statistics_in_windows else stage.clip.frames

@@ -85,7 +85,7 @@ def test_data_that_fits(spec, clips):
         ),
         (
             experiment(size=[8, 8, 1]),
-            ["graph.clip is 8x8/8 @1, but the clips are 8x8 with 1 channels; allowed: clips of 8x8"],
+            ["graph.clip is 8x8/8 @1, but the clips are 8x8 with 1 channel; allowed: clips of 8x8"],
         ),
         (
             experiment(stride=4),

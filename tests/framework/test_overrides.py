@@ -289,3 +289,12 @@ def test_a_changed_spec_is_sound():
         ],
     )
     assert list(check(data).graph["base"].discriminators) == ["spatial", "temporal", "more"]
+
+
+def test_a_stage_that_keeps_its_own_training_is_noted():
+    """Setting a field for the experiment says which stages have their own, since those do not change."""
+    own = data_of(small(base_stage(), upsampling_stage(training={"iterations": 7})))
+    assert apply_overrides(own, ["training.iterations=3"]) == [
+        "graph.stages.full.training.iterations=7 stands; set it as well"
+    ]
+    assert apply_overrides(own, ["training.batch_size=3"]) == []
