@@ -7,13 +7,17 @@
 #
 # TORCH is what pip installs as torch. On a machine with another CUDA (or to save the download of CUDA on one
 # without a GPU) name another build, or an index as well:
-#   make demo TORCH="torch==2.13.0 --index-url URL"
+#   make demo TORCH="torch==2.13.0+cpu --extra-index-url URL"
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO ?= demo
 # Test processes, with one thread each.
 JOBS ?= 2
+
+# Idle threads of torch on a CPU wait instead of spinning: where other programs run too, a step is several times
+# faster for it. Set it to ACTIVE on a machine of your own.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,10 +52,9 @@ bench: $(READY)
 clean:
 	rm -rf $(VENV)
 
-# torch first and alone, so that the project's own requirements are met by the build that was asked for.
+# torch is named along with the project: left to itself, pip replaces it to fit the newest torchvision, which timm needs.
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[dev]"
 	touch $@

@@ -44,7 +44,9 @@ def main() -> int:
     experiment, _ = load_spec(arguments.spec)
     narrow = [f"stages.{name}.generator.channels={arguments.channels}" for name in experiment.graph.names()]
     timed, _ = load_spec(arguments.spec, narrow)
-    print(f"{experiment.name}; {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end="")
+    print(
+        f"{experiment.name}; {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end=""
+    )
     print(f"torch {torch.__version__}, Python {platform.python_version()}")
     print("| stage | window of x_l | work: whole / window | time: whole / window | largest difference |")
     print("| --- | --- | --- | --- | --- |")
@@ -74,7 +76,7 @@ def prefix(experiment: Experiment, name: str, device: str) -> Cascade:
             generator = build_generator(experiment.graph, stage)
             with torch.no_grad(), standing_statistics(generator, stage.clip.frames):
                 pass
-        links.append(Link(stage.name, stage.clip, generator))
+        links.append(Link(stage.name, stage.clip, generator, stage.clip.frames))
     return Cascade(links)
 
 

@@ -9,51 +9,54 @@ the import to work. Calling one of them still fails, as it should.
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
-from pathlib import Path
+import importlib
+import sys
 
 import torch
 
-_SCHEMAS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
 """The operators that torchvision refers to while it is imported, as it declares them."""
+
+_MISSING = "operator torchvision::"
+"""In the error of an import that a missing operator broke off."""
 
 _declared: list[torch.library.Library] = []
 """What was declared; torch forgets a declaration whose library is no longer referred to."""
 
 
 def ensure_torchvision_imports() -> None:
-    """Declare torchvision's operators where its own library cannot, so that importing it works.
+    """Import torchvision, with its operators declared if its own library did not declare them.
 
-    Call it before anything imports torchvision (timm does). Where torchvision is absent, or its library
-    can be loaded, nothing changes. Calling it again is safe.
+    Call it before importing timm. Where torchvision is absent, or imports as it is, nothing is declared.
+    Calling it again is safe.
+
+    Raises:
+        RuntimeError: torchvision cannot be imported for another reason.
     """
-    package = importlib.util.find_spec("torchvision")
-    if package is None or not package.submodule_search_locations:
-        return
-    if _operators_exist() or _library_loads(Path(package.submodule_search_locations[0])):
-        return
+    try:
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError as error:
+        if error.name != "torchvision":
+            raise
+    except RuntimeError as error:
+        if _MISSING not in str(error) or _declared:
+            raise
+        _forget("torchvision")
+        _declare()
+        importlib.import_module("torchvision")
+
+
+def _declare() -> None:
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch has no types for it
-    for schema in _SCHEMAS.values():
+    for schema in _SCHEMAS:
         library.define(schema)  # type: ignore[no-untyped-call]  # torch has no types for it
     _declared.append(library)
 
 
-def _operators_exist() -> bool:
-    return all(hasattr(torch.ops.torchvision, name) for name in _SCHEMAS)
-
-
-def _library_loads(folder: Path) -> bool:
-    """Load torchvision's compiled library, as importing torchvision would; False when that cannot be done."""
-    loader = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
-    library = importlib.machinery.FileFinder(str(folder), loader).find_spec("_C")
-    if library is None or library.origin is None:
-        return False
-    try:
-        torch.ops.load_library(library.origin)  # type: ignore[no-untyped-call]  # torch has no types for it
-    except OSError:
-        return False
-    return _operators_exist()
+def _forget(package: str) -> None:
+    """Drop what an import that broke off has left behind, so that it can start afresh."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]

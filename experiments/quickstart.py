@@ -35,7 +35,7 @@ experiment = Experiment(
     ),
     training=Training(
         batch_size=16,
-        iterations=400,
+        iterations=350,
         generator_lr=1e-3,
         discriminator_lr=2e-3,
         standing_passes=50,

@@ -60,12 +60,18 @@ def save_artifact(folder: Path, experiment: Experiment, generator: Generator, **
         experiment: what it was trained by.
         generator: with its batch-norm statistics.
         facts: the other fields of :class:`Manifest`.
+
+    Raises:
+        InputError: the weights cannot be written.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-    save_file(tensors, partial / GENERATOR)
+    try:
+        save_file(tensors, partial / GENERATOR)
+    except SafetensorError as error:  # its own kind of error for a full disk, too
+        raise InputError.of(str(partial / GENERATOR), f"cannot be written ({error})") from error
     write_whole(partial / SPEC, dump(experiment))
     digests = {name: file_digest(partial / name) for name in (GENERATOR, SPEC)}
     manifest = Manifest(digests=digests, versions=versions(), **facts)
@@ -123,8 +129,11 @@ def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path |
     try:
         generator.load_state_dict(load_file(folder / GENERATOR))
     except (RuntimeError, SafetensorError) as error:
-        raise InputError.of(str(folder / GENERATOR), f"does not fit the spec ({str(error).splitlines()[0]})") from error
-    return Link(stage.name, stage.clip, generator)
+        first = str(error).splitlines()[:2][-1].strip()
+        raise InputError.of(
+            str(folder / GENERATOR), f"does not fit the spec's generator ({first[:100]}...)", "a run of this version"
+        ) from error
+    return Link(stage.name, stage.clip, generator, stage.training_clip.frames)
 
 
 def load_cascade(artifacts: dict[str, Path], experiment: Experiment, name: str) -> Cascade:

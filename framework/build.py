@@ -8,11 +8,12 @@ from components.losses import AdversarialLoss
 from components.views import View
 from framework.graph import Stage, StageGraph
 from registry import DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, Component
+from registry.errors import join
 
 
 def stage_path(stage: Stage) -> str:
     """Where the stage stands in a spec, as error messages print it."""
-    return f"graph.stages.{stage.name}"
+    return join("graph.stages", stage.name)
 
 
 def build_view(component: Component, where: str = "") -> View:

@@ -19,6 +19,8 @@ class Link:
     name: str
     clip: Clip
     generator: Generator
+    window: int
+    """Frames that the generator is run over at a time when it is unrolled."""
 
 
 class Cascade:
@@ -83,6 +85,37 @@ class Cascade:
         videos: dict[str, Tensor] = {}
         x_l = None
         for link, z in zip(self.links, noise, strict=True):
-            x_l = link.generator(z, y, x_l, Span.whole(link.clip.frames))
+            x_l = unroll(link.generator, z, y, x_l, link.clip.frames, link.window)
             videos[link.name] = x_l
         return videos
+
+
+@torch.no_grad()
+def unroll(generator: Generator, z: Tensor, y: Tensor | None, x_l: Tensor | None, frames: int, window: int) -> Tensor:
+    """Whole videos of ``frames`` frames, generated ``window`` frames at a time.
+
+    Equal to generating all frames at once, but the memory of the features is that of a window and the
+    frames it depends on. That holds with the batch's own statistics too, since they are those of each frame, for
+    generators that say ``statistics_in_windows``.
+    A generator that depends on frames without bound is run at once.
+
+    Args:
+        generator: in evaluation mode, or with its norms set by a context of ``components.layers``.
+        z: ``(B, noise_dim)``.
+        y: class indices ``(B,)`` or None.
+        x_l: the source's whole videos ``(B, T_l, C, H_l, W_l)``; None for a base generator.
+        frames: length of the videos.
+        window: frames at a time.
+
+    Returns:
+        Tensor: ``(B, frames, C, H, W)``, values in [-1, 1].
+    """
+    field = generator.field_of_view
+    step = frames if field.past is None or field.future is None else window
+    parts = []
+    for start in range(0, frames, step):
+        span = Span(start, min(start + step, frames), frames)
+        needed = generator.source_span(span)
+        part = None if x_l is None or needed is None else x_l[:, needed.start : needed.stop]
+        parts.append(generator(z, y, part, span))
+    return torch.cat(parts, dim=1)

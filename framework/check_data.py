@@ -77,4 +77,5 @@ def _classes(experiment: Experiment, dataset: VideoDataset, where: str) -> list[
 
 
 def _size(size: tuple[int, int, int]) -> str:
-    return f"{size[0]}x{size[1]}" + ("" if size[2] == 3 else f" with {size[2]} channels")
+    height, width, channels = size
+    return f"{height}x{width}" + ("" if channels == 3 else f" with {channels} channel{'s' * (channels != 1)}")

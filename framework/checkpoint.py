@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"iter_{iteration:08d}.pt"
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with naming(path), partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
@@ -56,7 +58,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             if file_digest(path) != expected:
                 raise ValueError("does not match its digest")
             return torch.load(path, map_location="cpu", weights_only=True), warnings
-        except (OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
             warnings.append(f"{path}: damaged checkpoint left aside ({str(error).splitlines()[0]})")
     if warnings:
         raise InputError.of(str(folder), f"every checkpoint is damaged: {'; '.join(warnings)}", "--restart")
@@ -66,7 +68,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it is there whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
+    with naming(path), partial.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -77,6 +79,18 @@ def file_digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the disk while ``path`` is written name it; torch's writer hides them behind one of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 def _manifests(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import attrs
 
 from framework.graph import Stage, StageGraph
 from registry import Component, Fraction, InputError, NonNegative, Positive, PositiveFloat
+from registry.component import freeze
 from registry.convert import structure, unstructure
 
 FORMAT = 1
@@ -28,7 +29,7 @@ class Training:
     """Adam's learning rate for the generator."""
     discriminator_lr: PositiveFloat = 5e-4
     """Adam's learning rate for the discriminators."""
-    betas: tuple[Fraction, Fraction] = (0.0, 0.999)
+    betas: tuple[Fraction, Fraction] = attrs.field(default=(0.0, 0.999), converter=freeze)
     """Adam's betas; the paper does not say, these are its line of work's (BigGAN, DVD-GAN)."""
     standing_passes: Positive = 200
     """Forward passes that estimate the per-timestep batch-norm statistics when a stage is done."""
@@ -58,7 +59,7 @@ class Experiment:
     training: Training = Training()
     seed: NonNegative = 0
     """Everything random in a run follows from it."""
-    imports: tuple[str, ...] = ()
+    imports: tuple[str, ...] = attrs.field(default=(), converter=freeze)
     """Modules that register components of the user's own: names importable from the working directory
     or from the folder of the spec."""
 
@@ -101,9 +102,9 @@ def plain(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError.of("spec", f"is not JSON ({error})") from None
+        raise InputError.of("", f"the spec is not JSON ({error})") from None
     if not isinstance(data, dict):
-        raise InputError.of("spec", "is not a JSON object")
+        raise InputError.of("", "the spec is not a JSON object")
     if data.pop("format", None) != FORMAT:
-        raise InputError.of("spec", "is no spec of this program's format", allowed=f'"format": {FORMAT}')
+        raise InputError.of("", "the spec is of another format", allowed=f'"format": {FORMAT}')
     return data

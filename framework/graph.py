@@ -11,6 +11,9 @@ from components.clip import Clip
 from registry import Component, InputError, Positive, use
 from registry.component import freeze
 
+OWN_FOLDERS = ("tensorboard", "mmengine", "generated")
+"""What a run folder holds beside its stages' folders; no stage can have these names."""
+
 
 @attrs.frozen(kw_only=True)
 class Stage:
@@ -97,13 +100,10 @@ class StageGraph:
         Where several stages share a source, its data comes through the first of them as declared; the
         check of the graph makes sure that the others would give the same.
         """
-        return self.data_routes(name)[0]
-
-    def data_routes(self, name: str) -> list[list[Component]]:
-        """Every way from the data to the clip of ``name``."""
         stage, consumers = self[name], self.consumers(name)
         if stage.data_view is not None:
-            return [[stage.data_view]]
+            return [stage.data_view]
         if not consumers:
-            return [[]]
-        return [[*route, after.view] for after in consumers if after.view for route in self.data_routes(after.name)]
+            return []
+        first = consumers[0]
+        return [*self.data_route(first.name), *([first.view] if first.view else [])]

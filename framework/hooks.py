@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from framework.checkpoint import save_checkpoint, write_whole
+from framework.checkpoint import naming, save_checkpoint, write_whole
 from framework.pictures import save_picture
 from registry.progress import Progress
 
@@ -48,16 +48,22 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         every: iterations between two lines.
         first: the iteration that training takes up.
         clips: clips in one iteration, for the rate.
+        begun: the :meth:`state` at iteration ``first``, so that no mean misses what came before a stop.
     """
 
-    def __init__(self, path: Path, every: int, first: int, clips: int) -> None:
+    def __init__(self, path: Path, every: int, first: int, clips: int, begun: Mapping[str, Any] | None = None) -> None:
         self._path, self._every, self._clips = path, every, clips
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._sums: dict[str, Tensor] = {} if begun is None else dict(begun["sums"])
+        self._count: int = 0 if begun is None else begun["count"]
+        self._timed = 0
         self._since = time.perf_counter()
         if path.is_file():
             lines = path.read_text().splitlines(keepends=True)
             write_whole(path, "".join(line for line in lines if _iteration(line) <= first))
+
+    def state(self) -> dict[str, Any]:
+        """What is added up for the next line: tensors and plain values."""
+        return {"sums": dict(self._sums), "count": self._count}
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
@@ -66,18 +72,19 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         for name, value in (outputs or {}).items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
+        self._timed += 1
         iteration = batch_idx + 1
         if iteration % self._every and iteration != runner.max_iters:
             return
         now = time.perf_counter()
         means = {name: float(total) / self._count for name, total in self._sums.items()}
-        means["clips_per_second"] = self._clips * self._count / (now - self._since)
+        means["clips_per_second"] = self._clips * self._timed / (now - self._since)
         for name, wrapper in runner.optim_wrapper.items():
             means[f"lr_{name}"] = wrapper.get_lr()["lr"][0]
-        with self._path.open("a") as file:
+        with naming(self._path), self._path.open("a") as file:
             file.write(json.dumps({"iteration": iteration, **means}) + "\n")
         runner.visualizer.add_scalars(means, step=iteration)
-        self._sums, self._count, self._since = {}, 0, now
+        self._sums, self._count, self._timed, self._since = {}, 0, 0, now
 
 
 class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped

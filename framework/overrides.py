@@ -4,7 +4,8 @@
 ``graph.stages.mid.generator.channels``; ``stages.`` is short for ``graph.stages.``. ``VALUE`` is JSON,
 a Python literal, or text. Where a component stands, ``VALUE`` is a name, or a call with options:
 ``stages.mid.view=AreaView`` keeps the options that the new component has too,
-``stages.mid.view=AreaView(time=2, space=2)`` sets exactly these, and ``null`` removes it.
+``stages.mid.view=AreaView(time=2, space=2)`` sets exactly these (text among them in quotes), and ``null``
+removes it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, InputError, Problem, Registry
+from registry import DATASETS, DISCRIMINATORS, GENERATORS, KINDS, LOSSES, VIEWS, InputError, Problem, Registry
 from registry.errors import join
 
 _KIND_AT = {"generator": GENERATORS, "view": VIEWS, "data_view": VIEWS, "loss": LOSSES, "data": DATASETS}
@@ -34,6 +35,7 @@ def apply_overrides(data: dict[str, Any], settings: Iterable[str]) -> list[str]:
     for setting in settings:
         try:
             notes += _apply(data, setting)
+            notes += _still_set(data, setting)
         except InputError as error:
             problems += error.problems
     if problems:
@@ -45,70 +47,81 @@ def _apply(data: dict[str, Any], setting: str) -> list[str]:
     key, equals, text = setting.partition("=")
     parts = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
     if not equals or not parts:
-        raise InputError.of(f"--set {setting}", "is no setting", allowed="KEY=VALUE")
+        raise InputError.of(f"--set {setting}".strip(), "is no setting", allowed="KEY=VALUE")
     if parts[0] == "stages":
         parts.insert(0, "graph")
     if parts[-1] == "type" and len(parts) > 1:
         parts.pop()
-    holder, place = data, ""
+    holder, place, inside = data, "", False
     for part in parts[:-1]:
+        inside = inside or _is_component(holder)
         holder, name = _step(holder, part, place, opens=False)
         holder, place = holder[name], join(place, part)
+    inside = inside or _is_component(holder)
     holder, name = _step(holder, parts[-1], place, opens=True)
     place = join(place, parts[-1])
-    kind = DISCRIMINATORS if parts[-2:-1] == ["discriminators"] else _KIND_AT.get(parts[-1])
-    if kind is None or (len(parts) > 2 and _inside_component(data, parts[:-1])):
+    kind = _kind_inside(holder, name) if inside else _kind_at(parts)
+    if kind is None:
         holder[name] = _value(text)
         return []
     return _swap(holder, name, text.strip(), kind, place)
 
 
+def _kind_at(parts: list[str]) -> Registry | None:
+    """The kind of component that stands at a place of the spec itself."""
+    return DISCRIMINATORS if parts[-2:-1] == ["discriminators"] else _KIND_AT.get(parts[-1])
+
+
+def _kind_inside(options: Any, name: Any) -> Registry | None:
+    """The kind of the component that stands in another's ``options`` (or in a list there), if one does."""
+    old: Any = options[name] if isinstance(options, list) or name in options else None
+    return next((kind for kind in KINDS.values() if _is_component(old) and old["type"] in kind.names()), None)
+
+
+def _still_set(data: dict[str, Any], setting: str) -> list[str]:
+    """Notes on stages whose own training keeps a field that ``setting`` set for the experiment."""
+    table, _, field = setting.partition("=")[0].strip().partition(".")
+    stages = data["graph"]["stages"] if table == "training" else []
+    return [
+        f"graph.stages.{stage['name']}.training.{field}={stage['training'][field]} stands; set it as well"
+        for stage in stages
+        if field in stage["training"]
+    ]
+
+
 def _step(holder: Any, part: str, place: str, *, opens: bool) -> tuple[Any, Any]:
     """The container and the key in it that ``part`` names, one level down from ``holder``."""
     if isinstance(holder, list):
-        for index, item in enumerate(holder):
-            if part in (str(index), item.get("name") if isinstance(item, dict) else None):
+        own = [item.get("name") if isinstance(item, dict) else None for item in holder]
+        for index, name in enumerate(own):
+            if part in (str(index), name):
                 return holder, index
-        names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(holder)]
-        raise InputError.unknown(join(place, part), "entry", part, names)
+        names = [name if isinstance(name, str) else str(index) for index, name in enumerate(own)]
+        raise InputError.unknown(join(place, part), "stage" if place == "graph.stages" else "entry", part, names)
     if _is_component(holder) and part != "options":
         holder = holder["options"]
         if not opens and part not in holder:
             raise InputError.unknown(join(place, part), "option set here", part, holder)
         return holder, part
     if not isinstance(holder, dict):
-        raise InputError.of(join(place, part), f"{place} holds a plain value, nothing is inside it")
+        raise InputError.of(join(place, part), f"{place} is {json.dumps(holder, default=str)}, nothing is inside it")
     if part not in holder and not (opens and place.rpartition(".")[2] in _OPEN and place != "training"):
         raise InputError.unknown(join(place, part), "field", part, holder)
     return holder, part
 
 
-def _inside_component(data: Any, parts: list[str]) -> bool:
-    """Whether the path leads to a component or into its options."""
-    for number, part in enumerate(parts):
-        if _is_component(data):
-            return True
-        place = ".".join(parts[:number])
-        holder, name = _step(data, part, place, opens=True)
-        data = holder[name]
-    return _is_component(data)
-
-
-def _swap(holder: dict[str, Any], name: str, text: str, kind: Registry, place: str) -> list[str]:
+def _swap(holder: Any, name: Any, text: str, kind: Registry, place: str) -> list[str]:
     """Put another component where one stands."""
     if text in ("null", "None"):
-        if kind is DISCRIMINATORS:
-            holder.pop(name, None)
-        else:
+        if kind is not DISCRIMINATORS:
             holder[name] = None
+        elif name in holder:
+            del holder[name]
+        else:
+            raise InputError.unknown(place, "discriminator", name, holder)
         return []
-    try:
-        component = json.loads(text) if text.startswith("{") else _component(ast.parse(text, mode="eval").body, text)
-    except (SyntaxError, ValueError) as error:
-        raise InputError.of(
-            place, f"{text!r} is no component ({error})", "NAME, NAME(option=value, ...) or null"
-        ) from None
-    old = holder.get(name)
+    component = _component(text, place)
+    old = holder[name] if isinstance(holder, list) else holder.get(name)
     if old is None or not _is_component(old) or "(" in text or text.startswith("{"):
         holder[name] = component
         return []
@@ -120,26 +133,40 @@ def _swap(holder: dict[str, Any], name: str, text: str, kind: Registry, place: s
     return [f"{place}: {new} has no option {', '.join(dropped)}; left out"] if dropped else []
 
 
-def _component(node: ast.expr, text: str) -> dict[str, Any]:
-    """``NAME`` or ``NAME(option=value)`` as a component's plain data; options may be components in turn."""
+def _component(text: str, place: str) -> dict[str, Any]:
+    """``NAME``, ``NAME(option=value)`` or JSON as a component's plain data."""
+    try:
+        if not text.startswith("{"):
+            return _called(ast.parse(text, mode="eval").body)
+        data = json.loads(text)
+        return {"options": {}, **data} if "type" in data else data
+    except SyntaxError as error:
+        reason = error.msg
+    except (ValueError, TypeError) as error:
+        reason = str(error)
+    what = f"{text!r} is no component ({reason})" if text else "no component is named"
+    raise InputError.of(place, what, "NAME, NAME(option=value, ...) or null")
+
+
+def _called(node: ast.expr) -> dict[str, Any]:
+    """``NAME`` or ``NAME(option=value)``; options may be components in turn."""
     if isinstance(node, ast.Name):
         return {"type": node.id, "options": {}}
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-        return {
-            "type": node.func.id,
-            "options": {str(word.arg): _literal(word.value, text) for word in node.keywords if word.arg},
-        }
-    raise ValueError("expected a name or a call with named options")
+        options = {word.arg: _literal(word.value) for word in node.keywords if word.arg is not None}
+        if len(options) == len(node.keywords):
+            return {"type": node.func.id, "options": options}
+    raise ValueError("a name, or a call with named options, is expected")
 
 
-def _literal(node: ast.expr, text: str) -> Any:
+def _literal(node: ast.expr) -> Any:
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [_literal(item, text) for item in node.elts]
+        return [_literal(item) for item in node.elts]
     if isinstance(node, (ast.Call, ast.Name)):
         plain = {"true": True, "false": False, "null": None}
         if isinstance(node, ast.Name) and node.id in plain:
             return plain[node.id]
-        return _component(node, text)
+        return _called(node)
     return ast.literal_eval(node)
 
 
@@ -147,7 +174,7 @@ def _value(text: str) -> Any:
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             continue
         return list(value) if isinstance(value, tuple) else value
     return text

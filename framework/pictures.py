@@ -10,6 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from framework.checkpoint import naming
+
 Pixels = npt.NDArray[np.uint8]
 
 GAP = 2
@@ -23,10 +25,10 @@ MOST_COLUMNS = 12
 
 
 def to_pixels(video: Tensor) -> Pixels:
-    """Videos ``(B, T, C, H, W)`` with values in [-1, 1] as uint8 ``(B, T, H, W, 3)``; one channel is shown grey."""
+    """Videos ``(B, T, C, H, W)`` with values in [-1, 1] as uint8 ``(B, T, H, W, 3)``; of C < 3 the first one, grey."""
     scaled = video.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
     pixels: Pixels = scaled.permute(0, 1, 3, 4, 2).cpu().numpy().astype(np.uint8)
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels[..., :3]
+    return np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3]
 
 
 def contact_sheet(videos: Mapping[str, Tensor]) -> Pixels:
@@ -43,12 +45,14 @@ def contact_sheet(videos: Mapping[str, Tensor]) -> Pixels:
     """
     stages = [to_pixels(video) for video in videos.values()]
     side = max(stage.shape[2] for stage in stages)
-    columns = min(MOST_COLUMNS, *(stage.shape[1] for stage in stages))
+    least = min(stage.shape[1] for stage in stages)
+    columns = min(MOST_COLUMNS, least)
+    shown = np.arange(columns) * least // columns  # frames of the stage with the fewest: moments that all stages have
     bands = []
     for sample in range(len(stages[0])):
         rows = []
         for stage in stages:
-            moments = np.floor(np.linspace(0, stage.shape[1], columns, endpoint=False)).astype(int)
+            moments = shown * stage.shape[1] // least
             rows.append(_tile([[_enlarge(stage[sample, moment], side) for moment in moments]], gap=1))
         bands.append([_tile([[row] for row in rows], gap=1)])
     return _enlarge_to(_tile(bands, gap=2 * GAP), least=64 * columns)
@@ -83,7 +87,8 @@ def save_picture(path: Path, picture: Pixels) -> None:
     """Write ``picture``, uint8 ``(H, W, 3)``, as PNG; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    Image.fromarray(picture).save(partial, format="png")
+    with naming(path):
+        Image.fromarray(picture).save(partial, format="png")
     partial.replace(path)
 
 
@@ -92,7 +97,8 @@ def save_gif(path: Path, film: Pixels, rate: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     first, *rest = [Image.fromarray(frame) for frame in film]
-    first.save(partial, format="gif", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0)
+    with naming(path):
+        first.save(partial, format="gif", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0)
     partial.replace(path)
 
 

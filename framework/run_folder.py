@@ -17,6 +17,7 @@ from registry import InputError
 from registry.errors import join
 
 DATA_NAME, ENVIRONMENT_NAME = "data.json", "environment.json"
+_OWN = {SPEC_NAME, IMPORTS_NAME, DATA_NAME, ENVIRONMENT_NAME}
 
 
 class RunFolder:
@@ -49,6 +50,10 @@ class RunFolder:
         """One JSON line per logged iteration."""
         return self.stage(name) / "metrics.jsonl"
 
+    def mmengine(self, name: str) -> Path:
+        """The work directory of the stage's MMEngine runner: its log, and what hooks of the user's own write."""
+        return self.path / "mmengine" / name
+
     def tensorboard(self, name: str) -> Path:
         """The stage's TensorBoard events."""
         return self.path / "tensorboard" / name
@@ -69,8 +74,10 @@ class RunFolder:
             experiment = load((self.path / SPEC_NAME).read_text())
         except InputError as error:
             raise error.under(str(self.path / SPEC_NAME)) from None
+        except UnicodeDecodeError:
+            raise InputError.of(str(self.path / SPEC_NAME), "is not a text file") from None
         remembered = self.path / IMPORTS_NAME
-        folders = json.loads(remembered.read_text()).values() if remembered.is_file() else ()
+        folders = _read(remembered).values() if remembered.is_file() else ()
         import_modules(experiment.imports, map(Path, folders))
         return experiment
 
@@ -86,21 +93,21 @@ class RunFolder:
         if not self.path.is_dir():
             raise InputError.of(str(self.path), "is not a folder", "a folder for the run")
         _refuse_unwritable(self.path)
-        if not any(self.path.iterdir()):
-            return
         if not (self.path / SPEC_NAME).is_file():
+            if all(entry.name.removesuffix(".partial") in _OWN for entry in self.path.iterdir()):
+                return  # empty, or :meth:`begin` was cut short
             raise InputError.of(str(self.path), "is not empty and holds no run", "an empty or new --work-dir")
-        there = json.loads((self.path / SPEC_NAME).read_text())
+        there = _read(self.path / SPEC_NAME)
         if changes := differences(there, json.loads(dump(experiment))):
             shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
             raise InputError.of(
                 str(self.path), f"holds a run of another spec ({shown})", "another --work-dir, or --restart"
             )
         data = self.path / DATA_NAME
-        if data.is_file() and (known := json.loads(data.read_text())["fingerprint"]) != fingerprint:
+        if data.is_file() and (known := _read(data).get("fingerprint")) != fingerprint:
             raise InputError.of(
                 str(self.path),
-                f"holds a run on other data (fingerprint {known[:12]}, now {fingerprint[:12]})",
+                f"holds a run on other data (fingerprint {str(known)[:12]}, now {fingerprint[:12]})",
                 "the data it began with, another --work-dir, or --restart",
             )
 
@@ -108,10 +115,10 @@ class RunFolder:
         """Move an earlier run out of the way; returns where it is now, None if there was none."""
         if not (self.path / SPEC_NAME).is_file():
             return None
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.old-{number}")).exists():
+        number, path = 1, self.path if self.path.name.strip(".") else self.path.resolve()
+        while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
             number += 1
-        self.path.rename(aside)
+        path.rename(aside)
         return aside
 
     def begin(self, experiment: Experiment, fingerprint: str) -> None:
@@ -147,6 +154,21 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
     if there == here:
         return []
     return [f"{path} is {_short(there)} there, {_short(here)} here"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object that describes the run.
+
+    Raises:
+        InputError: the file is none.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError.of(str(path), f"is damaged ({error})") from None
+    if not isinstance(data, dict):
+        raise InputError.of(str(path), "is damaged (no JSON object)")
+    return data
 
 
 def _short(value: Any) -> str:

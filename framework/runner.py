@@ -91,10 +91,13 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
 
 
 class StageRunner(Runner):  # type: ignore[misc]  # MMEngine is untyped
-    """An MMEngine runner without the environment report of each start: ``environment.json`` has it once."""
+    """An MMEngine runner less its reports at each start: ``environment.json`` and ``spec.json`` have them once."""
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         return
+
+    def dump_config(self) -> None:
+        """Nothing: the spec is in the run folder."""
 
 
 def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapperDict:
@@ -128,7 +131,7 @@ def make_runner(
         loader: the batches of what is left to do.
         loop: arguments of :class:`StageLoop` other than runner and loader.
         hooks: in place of MMEngine's for logging, timing and checkpoints.
-        work_dir: for whatever hooks of the user's own write.
+        work_dir: MMEngine's own, for its log and for what hooks of the user's own write.
         tensorboard: folder of the TensorBoard events.
     """
     stock = dict.fromkeys(("timer", "logger", "param_scheduler", "checkpoint", "sampler_seed"))

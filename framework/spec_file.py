@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import runpy
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from framework.check import check
 from framework.experiment import Experiment, plain
 from framework.overrides import apply_overrides
-from registry import InputError
+from registry import InputError, Problem
 from registry.convert import unstructure
 
 SPEC_NAME = "spec.json"
@@ -38,6 +39,9 @@ def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experimen
     if path.suffix not in (".py", ".json"):
         raise InputError.of(str(path), "is no spec", allowed="a Python spec (.py) or a saved spec.json")
     data = _from_python(path) if path.suffix == ".py" else _from_json(path)
+    settings = list(settings)
+    # Imports first, since the other settings may name what they register.
+    apply_overrides(data, (setting for setting in settings if re.match(r"\s*imports\b", setting)))
     import_modules(data.get("imports", ()), [path.parent, *_remembered_folders(path)])
     notes = apply_overrides(data, settings)
     return check(data), notes
@@ -54,19 +58,21 @@ def import_modules(names: Any, folders: Iterable[Path]) -> None:
     looked_in = [Path.cwd(), *folders]
     with _on_path(looked_in):
         for name in names:
-            try:
-                importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                if error.name != name:
-                    raise InputError.of(
-                        f"imports: {name}", f"needs a module that is not there: {error.name}"
-                    ) from error
-                folders_text = ", ".join(str(folder) for folder in dict.fromkeys(looked_in))
-                raise InputError.of(
-                    f"imports: {name}", f"there is no such module on Python's path nor in {folders_text}"
-                ) from None
-            except InputError as error:
-                raise error.under(f"imports: {name}") from None
+            _import(name, looked_in)
+
+
+def _import(name: str, looked_in: list[Path]) -> None:
+    where = f"imports: {name}"
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise InputError.of(where, f"needs a module that is not there: {error.name}") from error
+        there = ", ".join(dict.fromkeys(str(folder.resolve()) for folder in looked_in))
+        raise InputError.of(where, f"there is no such module on Python's path nor in {there}") from None
+    except (Exception, SystemExit) as error:
+        package = name.partition(".")[0]
+        raise _failure(where, error, lambda names: names.get("__name__", "").partition(".")[0] == package) from error
 
 
 def module_folders(experiment: Experiment) -> dict[str, str]:
@@ -98,14 +104,12 @@ def _from_json(path: Path) -> dict[str, Any]:
 
 def _from_python(path: Path) -> dict[str, Any]:
     """Run a Python spec; specs may derive from others beside them: ``from kinetics_2stage import experiment``."""
-    with _on_path([path.resolve().parent]):
+    folder = path.resolve().parent
+    with _on_path([folder]), _forgotten_after(folder):
         try:
             names = runpy.run_path(str(path))
-        except InputError as error:
-            raise error.under(str(path)) from error
         except (Exception, SystemExit) as error:
-            line = _line_in(path, error)
-            raise InputError.of(f"{path}{line}", f"{type(error).__name__}: {error}") from error
+            raise _failure(str(path), error, lambda names: _lies_in(folder, names)) from error
     experiment = names.get("experiment")
     if not isinstance(experiment, Experiment):
         raise InputError.of(str(path), "defines no experiment", allowed="experiment = Experiment(...)")
@@ -113,11 +117,39 @@ def _from_python(path: Path) -> dict[str, Any]:
     return data
 
 
-def _line_in(path: Path, error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f":{error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f":{lines[-1]}" if lines else ""
+def _failure(where: str, error: BaseException, written_by_user: Callable[[Mapping[str, Any]], bool]) -> InputError:
+    """What the user's own code raised, with the innermost line of it, told by its module's names."""
+    lines = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if written_by_user(frame.f_globals)
+    ]
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
+        lines, said = [f"{error.filename}:{error.lineno}"], f"{type(error).__name__}: {error.msg}"
+    place = lines[-1] if lines else where
+    clauses = [str(problem) for problem in error.problems] if isinstance(error, InputError) else [said]
+    if place.startswith(where):
+        return InputError(Problem(place, clause) for clause in clauses)
+    return InputError(Problem(where, f"{place}: {clause}") for clause in clauses)
+
+
+def _lies_in(folder: Path, names: Mapping[str, Any]) -> bool:
+    """Whether the names are those of a module that stands in ``folder`` itself."""
+    file = names.get("__file__")
+    return file is not None and Path(file).resolve().parent == folder
+
+
+@contextmanager
+def _forgotten_after(folder: Path) -> Iterator[None]:
+    """Forget what is imported from ``folder`` meanwhile, so that a spec elsewhere finds its own neighbours."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in set(sys.modules) - before:
+            if _lies_in(folder, vars(sys.modules[name])):
+                del sys.modules[name]
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
     """
     refuse_joint(experiment)
     run = RunFolder(work_dir)
-    stages = _asked(run, experiment, only)
+    stages = _asked(run, experiment, only, restart=restart)
     dataset = open_data(experiment)
     if restart:
         _restart(run)
@@ -63,15 +63,15 @@ def is_done(run: RunFolder, stage: Stage) -> bool:
     return (run.artifact(stage.name) / MANIFEST).is_file()
 
 
-def _asked(run: RunFolder, experiment: Experiment, only: str | None) -> list[Stage]:
+def _asked(run: RunFolder, experiment: Experiment, only: str | None, *, restart: bool) -> list[Stage]:
     if only is None:
         return experiment.graph.order()
     chain = experiment.graph.chain(only)
-    missing = [stage.name for stage in chain[:-1] if not is_done(run, stage)]
+    missing = [stage.name for stage in chain[:-1] if restart or not is_done(run, stage)]
     if missing:
         raise InputError.of(
             "--stage",
-            f"{only!r} stands on {', '.join(missing)}, not trained in {run.path}",
+            f"{only!r} stands on {', '.join(missing)}, not trained in {run.path}{' after --restart' * restart}",
             "a stage whose sources are done",
         )
     return [chain[-1]]

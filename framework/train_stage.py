@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from mmengine.device import get_device
 
-from components.clip import Span
 from components.layers import batch_statistics, standing_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import load_cascade, manifest_digest, save_artifact
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
+from framework.cascade import unroll
 from framework.checkpoint import load_latest
 from framework.experiment import Experiment, Training
 from framework.graph import Stage
@@ -52,7 +52,7 @@ def train_stage(run: RunFolder, experiment: Experiment, stage: Stage, dataset: V
         optimizers.load_state_dict(saved["optimizers"])
 
     if first < training.iterations:
-        _train(run, experiment, stage, model, clips, optimizers, first)
+        _train(run, experiment, stage, model, clips, optimizers, first, None if saved is None else saved["metrics"])
     estimate_statistics(experiment, stage, model, clips)
     save_artifact(
         run.artifact(stage.name),
@@ -96,20 +96,27 @@ def _train(
     clips: StageClips,
     optimizers: Any,
     first: int,
+    begun: dict[str, Any] | None,
 ) -> None:
-    """The iterations from ``first`` on."""
+    """The iterations from ``first`` on; ``begun`` is what the metrics had added up by then."""
     training = experiment.training_of(stage)
     steps = training.discriminator_steps
     batches = PositionBatches(first, training.iterations, steps, training.batch_size)
-
-    def state(iteration: int) -> dict[str, Any]:
-        return {"iteration": iteration, "model": model.state_dict(), "optimizers": optimizers.state_dict()}
-
     folder = run.stage(stage.name)
     folder.mkdir(exist_ok=True)
+    metrics = MetricsHook(run.metrics(stage.name), training.log_every, first, steps * training.batch_size, begun)
+
+    def state(iteration: int) -> dict[str, Any]:
+        return {
+            "iteration": iteration,
+            "model": model.state_dict(),
+            "optimizers": optimizers.state_dict(),
+            "metrics": metrics.state(),
+        }
+
     hooks = [
         ProgressHook(stage.name, first, training.iterations),
-        MetricsHook(run.metrics(stage.name), training.log_every, first, steps * training.batch_size),
+        metrics,
         SampleHook(run.samples(stage.name), training.sample_every, sample_picture(experiment, stage, model, training)),
         StageCheckpointHook(run.checkpoints(stage.name), training.checkpoint_every, state),
     ]
@@ -121,7 +128,9 @@ def _train(
     }
     loader = StageLoader(clips, batches, training.workers)
     name = f"{experiment.name}_{stage.name}"
-    make_runner(name, model, optimizers, loader, loop, hooks, folder, run.tensorboard(stage.name)).train()
+    make_runner(
+        name, model, optimizers, loader, loop, hooks, run.mmengine(stage.name), run.tensorboard(stage.name)
+    ).train()
 
 
 def sample_picture(
@@ -138,6 +147,7 @@ def sample_picture(
     noise = [torch.randn(count, link.generator.noise_dim, generator=random) for link in links]
     own = torch.randn(count, model.generator.noise_dim, generator=random)
     labels = None if classes is None else torch.arange(count) % classes
+    window = _statistics_window(stage, model)
 
     @torch.no_grad()
     def draw() -> npt.NDArray[np.uint8]:
@@ -148,7 +158,7 @@ def sample_picture(
         training_mode = model.training
         model.eval()
         with batch_statistics(model.generator):
-            videos[stage.name] = model.generator(own.to(device), y, x_l, Span.whole(stage.clip.frames))
+            videos[stage.name] = unroll(model.generator, own.to(device), y, x_l, stage.clip.frames, window)
         model.train(training_mode)
         return contact_sheet(videos)
 
@@ -168,5 +178,10 @@ def estimate_statistics(experiment: Experiment, stage: Stage, model: Adversarial
             x_l = None
             if model.sources is not None:
                 noise = model.sources.noise(batch)
-                x_l = model.sources.frames(noise, labels, Span.whole(model.sources.clip.frames))
-            generator(z, labels, x_l, Span.whole(stage.clip.frames))
+                x_l = model.sources.videos(noise, labels)[model.sources.links[-1].name]
+            unroll(generator, z, labels, x_l, stage.clip.frames, _statistics_window(stage, model))
+
+
+def _statistics_window(stage: Stage, model: AdversarialStage) -> int:
+    """Frames at a time for a generator that normalises with the batch at hand."""
+    return stage.training_clip.frames if model.generator.statistics_in_windows else stage.clip.frames

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import attrs
 
 
 def freeze(value: Any) -> Any:
-    """``value`` with every list turned into a tuple, so that a spec equals its JSON round trip."""
+    """``value`` with lists turned into tuples and paths into text, so that a spec equals its JSON round trip."""
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item) for item in value)
     if isinstance(value, Mapping):
         return {key: freeze(item) for key, item in value.items()}
+    if isinstance(value, PurePath):
+        return str(value)
     return value
 
 
@@ -28,7 +31,7 @@ class Component:
     options: Mapping[str, Any] = attrs.field(factory=dict, converter=freeze)
 
     def __str__(self) -> str:
-        options = ", ".join(f"{name}={_show(value)}" for name, value in self.options.items())
+        options = ", ".join(f"{name}={show(value)}" for name, value in self.options.items())
         return f"{self.type}({options})"
 
 
@@ -37,9 +40,10 @@ def use(name: str, /, **options: Any) -> Component:
     return Component(name, options)
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """A value of a spec as a person writes it: ``[1, 2]``, ``'text'``, ``NearestView(time=2)``."""
     if isinstance(value, Component):
         return str(value)
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_show, value)) + "]"
+        return "[" + ", ".join(map(show, value)) + "]"
     return repr(value)

@@ -22,10 +22,11 @@ from cattrs.errors import (
     ForbiddenExtraKeysError,
     IterableValidationError,
     IterableValidationNote,
+    StructureHandlerNotFoundError,
 )
 from cattrs.gen import make_dict_structure_fn
 
-from registry.component import Component
+from registry.component import Component, show
 from registry.errors import InputError, Problem, nearest
 from registry.options import describe
 from registry.types import Range
@@ -79,12 +80,32 @@ def restore(value: Any) -> Any:
     return value
 
 
+def register_type(hint: type, hook: Callable[[Any, Any], Any]) -> None:
+    """Let ``hook(value, hint)`` structure whatever an annotation says is a ``hint``."""
+    _converter.register_structure_hook(hint, hook)
+
+
+def has_values(hint: Any) -> bool:
+    """Whether a spec can hold a value of the annotation ``hint``."""
+    if typing.get_origin(hint) is Literal or hint in (Any, None, type(None), Ellipsis):
+        return True
+    if typing.get_origin(hint) is Annotated:
+        return has_values(typing.get_args(hint)[0])
+    if not all(map(has_values, typing.get_args(hint))):
+        return False
+    try:
+        _converter.get_structure_hook(hint)
+    except StructureHandlerNotFoundError:
+        return False
+    return True
+
+
 def _refuse(value: Any, hint: Any) -> InputError:
     return InputError(Problem("", f"{_show(value)} is not allowed", allowed=describe(hint)))
 
 
 def _show(value: Any) -> str:
-    text = str(value) if isinstance(value, Component) else repr(value)
+    text = show(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -108,7 +129,7 @@ def _structure_exact(value: Any, hint: Any) -> Any:
 
 def _structure_path(value: Any, hint: Any) -> Path:
     if not isinstance(value, (str, Path)):
-        raise _refuse(value, str)
+        raise _refuse(value, hint)
     return Path(value)
 
 
@@ -132,13 +153,27 @@ def _structure_union(value: Any, hint: Any) -> Any:
         return None
     members = tuple(member for member in members if member is not type(None))
     if len(members) == 1:
-        return _converter.structure(value, members[0])
+        return _structure_optional(value, members[0], hint)
     for member in members:
         try:
             return _converter.structure(value, member)
         except _REFUSALS:
             continue
     raise _refuse(value, hint)
+
+
+def _structure_optional(value: Any, inner: Any, hint: Any) -> Any:
+    """``value``, which is not None, as an ``inner``; where ``value`` itself is wrong, None is allowed too."""
+    try:
+        return _converter.structure(value, inner)
+    except InputError as error:
+        allowed = describe(inner)
+        raise InputError(
+            attrs.evolve(problem, allowed=describe(hint))
+            if (problem.where, problem.allowed) == ("", allowed)
+            else problem
+            for problem in error.problems
+        ) from None
 
 
 def _structure_annotated(value: Any, hint: Any) -> Any:
@@ -156,12 +191,17 @@ def _structure_annotated(value: Any, hint: Any) -> Any:
 def _structure_tuple(value: Any, hint: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise _refuse(value, hint)
-    members = typing.get_args(hint)
+    members = typing.get_args(hint) or (Any, ...)
     if not (len(members) == 2 and members[1] is Ellipsis):
         if len(value) != len(members):
             raise _refuse(value, hint)
         return tuple(_each(zip(value, members, strict=True)))
     return tuple(_each((item, members[0]) for item in value))
+
+
+def _structure_list(value: Any, hint: Any) -> list[Any]:
+    (inner,) = typing.get_args(hint) or (Any,)
+    return list(_structure_tuple(value, types.GenericAlias(tuple, (inner, ...))))
 
 
 def _each(pairs: Any) -> list[Any]:
@@ -172,8 +212,8 @@ def _each(pairs: Any) -> list[Any]:
         try:
             results.append(_converter.structure(item, hint))
         except _REFUSALS as error:
-            key = getattr(item, "name", None) or (item.get("name") if isinstance(item, Mapping) else None)
-            place = key if isinstance(key, str) and key.isidentifier() else f"[{index}]"
+            name = item.get("name") if isinstance(item, Mapping) else getattr(item, "name", None)
+            place = name if isinstance(name, str) and name else f"[{index}]"
             problems += [problem.under(place) for problem in _problems(error)]
     if problems:
         raise InputError(problems)
@@ -270,5 +310,6 @@ _converter.register_structure_hook(Component, _structure_component)
 _hook(lambda hint: typing.get_origin(hint) is Literal, _structure_literal)
 _hook(lambda hint: typing.get_origin(hint) in (Union, types.UnionType), _structure_union)
 _hook(lambda hint: tuple in (hint, typing.get_origin(hint)), _structure_tuple)
+_hook(lambda hint: list in (hint, typing.get_origin(hint)), _structure_list)
 _hook(lambda hint: not {dict, collections.abc.Mapping}.isdisjoint({hint, typing.get_origin(hint)}), _structure_mapping)
 _hook(lambda hint: typing.get_origin(hint) is Annotated, _structure_annotated)

@@ -46,7 +46,11 @@ class InputError(ValueError):
     whoever built the component puts its own path in front with :meth:`under`.
     """
 
-    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+    def __init__(self, problems: Problem | Iterable[Problem] | str) -> None:
+        if isinstance(problems, str):
+            # torch re-raises a loader worker's error as its class called with the whole traceback as text.
+            said = problems.rpartition(f"{type(self).__module__}.{type(self).__qualname__}: ")[2]
+            problems = [Problem("", line) for line in said.splitlines()]
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 

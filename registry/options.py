@@ -11,6 +11,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 import attrs
@@ -82,9 +84,12 @@ def describe(hint: Any) -> str:
         return " | ".join(map(describe, arguments))
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            inner = describe(arguments[0])
-            return f"list of {inner.replace(',', ', each', 1)}"
+            return f"list of {_each(arguments[0])}"
+        if len(set(arguments)) == 1:
+            return f"list of {len(arguments)}: {_each(arguments[0])}"
         return "list of [" + ", ".join(map(describe, arguments)) + "]"
+    if origin in (dict, Mapping) and len(arguments) == 2:
+        return f"table of {describe(arguments[1])}"
     if origin is not None:
         return f"{origin.__name__} of " + ", ".join(map(describe, arguments))
     if hint in (None, type(None)):
@@ -92,7 +97,19 @@ def describe(hint: Any) -> str:
     return _PLAIN_NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-_PLAIN_NAMES = {int: "int", float: "number", str: "text", bool: "true | false"}
+_PLAIN_NAMES = {
+    int: "int",
+    float: "number",
+    str: "text",
+    bool: "true | false",
+    Path: "path",
+    tuple: "list",
+    dict: "table",
+}
+
+
+def _each(hint: Any) -> str:
+    return describe(hint).replace(",", ", each", 1)
 
 
 def _constructor(cls: type) -> Any:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import attrs
 from mmengine.registry import Registry as MMRegistry
 
 from registry.component import Component
-from registry.convert import MISSING, structure
+from registry.convert import MISSING, has_values, register_type, structure
 from registry.errors import InputError, Problem, join, nearest, unknown
 from registry.options import Option, given_to, options_of
 
 C = TypeVar("C", bound=type)
-
-_kind_of_base: dict[type, Registry] = {}
 
 
 class Registry:
@@ -35,15 +34,15 @@ class Registry:
     def base(self, cls: C) -> C:
         """Class decorator: ``cls`` is the interface that every component of this kind implements."""
         self._base = cls
-        _kind_of_base[cls] = self
+        register_type(cls, self._nested)
         return cls
 
     def register(self, cls: C) -> C:
         """Class decorator: make ``cls`` nameable in specs under its own name.
 
         Raises:
-            TypeError: ``cls`` does not implement the kind's interface, an option has no type, or a
-                parameter before the ``*`` is none that is given (where the kind gives any).
+            TypeError: ``cls`` does not implement the kind's interface, an option has no type or one that no
+                spec can hold, or a parameter before the ``*`` is none that is given (where the kind gives any).
             InputError: another class is registered under that name.
         """
         name = cls.__name__
@@ -54,7 +53,10 @@ class Registry:
                 f"{self.kind} {name}: parameter {sorted(strange)[0]!r} is none that a {self.kind} is given "
                 f"({', '.join(self.gives)}); an option stands after a '*' in the signature"
             )
-        self._options_of(cls)
+        for option in self._options_of(cls).values():
+            if not has_values(option.hint):
+                what = f"option {option.name!r} is a {option.type_name}, which a spec cannot hold"
+                raise TypeError(f"{self.kind} {name}: {what}")
         known = self._classes.module_dict.get(name)
         if known is not None and not _same_source(known, cls):
             raise InputError.of(
@@ -101,12 +103,19 @@ class Registry:
         settled = self._settle(component, where)
         taken = {name: given[name] for name in given_to(cls) if name in given}
         try:
-            return cls(**taken, **_build_nested(settled, where))
+            return cls(**taken, **_build_nested(settled))
         except InputError as error:
             raise error.under(where) from None
 
     def _options_of(self, cls: type) -> dict[str, Option]:
         return options_of(cls, positional=not self.gives)
+
+    def _nested(self, value: Any, hint: Any) -> _Nested:
+        """What an option holds whose annotation is this kind's interface: a component, checked."""
+        component = structure(value, Component)
+        if problems := self.check(component):
+            raise InputError(problems)
+        return _Nested(self, component)
 
     def _settle(self, component: Component, where: str) -> dict[str, Any]:
         """The options of ``component`` in their declared types; nested components stay components."""
@@ -120,7 +129,7 @@ class Registry:
                 problems.append(Problem(place, what, ", ".join(options) or "none", nearest(name, options)))
                 continue
             try:
-                settled[name] = _settle_value(value, options[name].hint, place)
+                settled[name] = structure(value, options[name].hint, place)
             except InputError as error:
                 problems += error.problems
         problems += [
@@ -133,34 +142,22 @@ class Registry:
         return settled
 
 
-def _settle_value(value: Any, hint: Any, where: str) -> Any:
-    """``value`` as the annotation ``hint`` wants it; a hint that is a kind's interface wants a component."""
-    if hint in _kind_of_base:
-        return _settle_component(value, _kind_of_base[hint], where)
-    arguments = getattr(hint, "__args__", ())
-    if getattr(hint, "__origin__", None) is tuple and arguments and arguments[0] in _kind_of_base:
-        if not isinstance(value, tuple):
-            raise InputError.of(where, f"{value!r} is not a list of {_kind_of_base[arguments[0]].kind}s")
-        kind = _kind_of_base[arguments[0]]
-        return tuple(_settle_component(item, kind, f"{where}[{index}]") for index, item in enumerate(value))
-    return structure(value, hint, where)
+@attrs.frozen
+class _Nested:
+    """A component inside another's options, checked but not built yet."""
+
+    kind: Registry
+    component: Component
 
 
-def _settle_component(value: Any, kind: Registry, where: str) -> tuple[Registry, Component]:
-    component = structure(value, Component, where)
-    if problems := kind.check(component, where):
-        raise InputError(problems)
-    return kind, component
-
-
-def _build_nested(value: Any, where: str) -> Any:
-    """Settled options with each nested (kind, component) built."""
-    if isinstance(value, dict):
+def _build_nested(value: Any, where: str = "") -> Any:
+    """Settled options with each nested component built."""
+    if isinstance(value, _Nested):
+        return value.kind.build(value.component, where)
+    if isinstance(value, Mapping):
         return {name: _build_nested(item, join(where, name)) for name, item in value.items()}
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Registry):
-        return value[0].build(value[1], "")
-    if isinstance(value, tuple):
-        return tuple(_build_nested(item, f"{where}[{index}]") for index, item in enumerate(value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_build_nested(item, f"{where}[{index}]") for index, item in enumerate(value))
     return value
 
 

@@ -15,6 +15,7 @@ import framework  # noqa: F401  # registers every component of the project
 from framework.spec_file import import_modules
 from registry import KINDS, InputError, Registry
 from registry.cli import run, say
+from registry.convert import unstructure
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,7 +56,7 @@ def _facts(kind: Registry, name: str) -> dict[str, Any]:
                 "name": option.name,
                 "type": option.type_name,
                 "required": option.required,
-                "default": None if option.required else option.default,
+                "default": None if option.required else unstructure(option.default),
             }
             for option in kind.options(name).values()
         ],
@@ -76,7 +77,7 @@ def _lines(facts: dict[str, Any], *, whole: bool) -> list[str]:
 
 
 def _show(value: Any) -> str:
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    return repr(value) if isinstance(value, str) else json.dumps(value)
 
 
 def parser() -> argparse.ArgumentParser:

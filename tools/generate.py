@@ -83,5 +83,8 @@ def _at_least_0(text: str) -> float:
     return float(text)
 
 
+_positive.__name__ = _whole.__name__ = "whole number"  # argparse names them in its errors
+_at_least_0.__name__ = "number"
+
 if __name__ == "__main__":
     sys.exit(run(main, parser()))

@@ -21,6 +21,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
     experiment, notes = load_spec(arguments.spec, arguments.set)
     sys.stderr.writelines(f"note: {note}\n" for note in notes)
+    if arguments.stage is not None and arguments.stage not in experiment.graph.names():
+        raise InputError.unknown("--stage", "stage", arguments.stage, experiment.graph.names())
     if arguments.dry_run:
         say(describe_json(experiment) if arguments.json else describe(experiment))
         return 0

@@ -21,6 +21,9 @@ class Generator(nn.Module, ABC):
 
     noise_dim: int
     """Length of the noise vector z."""
+    statistics_in_windows: bool = False
+    """Whether batch statistics too may be taken window by window: every norm sees only frames that are exact,
+    and none that the end of the window has touched."""
 
     @property
     @abstractmethod

@@ -12,8 +12,8 @@ from components.layers import orthogonal_init_
 class Conditioning(nn.Module):
     """The condition vector: z, or ``[z; class embedding]``.
 
-    The embedding is not spectrally normalised (reading of the paper: as in BigGAN): kept at a singular value
-    of 1, its vectors would be many times shorter than z, and the class drowned by the noise.
+    The embedding is not spectrally normalised (reading of the paper: as in BigGAN), so that it can grow: it
+    starts orthogonal, with vectors many times shorter than z.
 
     Args:
         classes: number of classes; None when unconditional.

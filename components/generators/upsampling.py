@@ -57,6 +57,8 @@ class UpsamplingGenerator(Generator):
             raise InputError.of("view", what, allowed=f"at least {INITIAL_SIZE}x{INITIAL_SIZE}")
         self.time = view.time
         self.noise_dim = noise_dim
+        # The 3-D residual block has a norm between its convolutions, beyond where the window still is exact.
+        self.statistics_in_windows = temporal_layer != "resnet3d"
         self.conditioning = Conditioning(classes, noise_dim, embedding_dim)
 
         def make_temporal_layer(in_channels: int, out_channels: int) -> nn.Module:

@@ -32,6 +32,6 @@ def check(spec: Experiment | dict[str, Any]) -> Experiment:
         check_edges(experiment, findings)
         check_networks(experiment, findings)
     if findings.problems:
-        raise InputError(findings.problems)
+        raise InputError(findings.problems) from findings.cause
     assert experiment is not None  # noqa: S101  # no experiment means problems, raised above
     return experiment

@@ -2,146 +2,182 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import Tensor
 
 from components.clip import Clip
 from components.views import View
-from framework.build import build_view, stage_path
+from framework.build import build_data_route, build_stage_view, build_view, stage_path
 from framework.check.findings import Findings
+from framework.check.repair import is_stand_in
 from framework.experiment import Experiment
 from framework.graph import Stage, StageGraph
-from registry import InputError, Problem
+from registry import Problem
 from registry.errors import nearest
 
 
 def check_edges(experiment: Experiment, findings: Findings) -> None:
     """Everything about the graph that needs no network."""
     graph = experiment.graph
-    if not graph.stages:
+    if not graph.stages and findings.sound("graph.stages"):
         findings.add("graph.stages", "there is no stage", "at least one")
-        return
-    if not findings.sound(*(f"{stage_path(stage)}.name" for stage in graph.stages)):
-        return
     connected = _sources(graph, findings)
     for stage in graph.stages:
         _view(graph, stage, findings)
         _window(stage, findings)
     if connected:
-        for stage in graph.stages:
+        for stage in reversed(graph.order()):  # what a stage's data comes through is looked at before it
             _data(graph, stage, findings)
 
 
 def _sources(graph: StageGraph, findings: Findings) -> bool:
     """Whether every stage leads back to one base stage."""
-    before = len(findings.problems)
-    names = graph.names()
     for stage in graph.stages:
-        where = f"{stage_path(stage)}.source"
-        if stage.source is None or not findings.sound(where):
+        _source_exists(graph, stage, findings)
+    if len(set(graph.names())) < len(graph.stages):
+        return False
+    _no_circle(graph, findings)
+    _one_base(graph, findings)
+    return findings.sound(*map(_source_path, graph.stages))
+
+
+def _source_exists(graph: StageGraph, stage: Stage, findings: Findings) -> None:
+    where, names = _source_path(stage), graph.names()
+    if stage.source is None or stage.source in names or not findings.sound(where):
+        return
+    if any(map(is_stand_in, names)):
+        findings.doubt(where)  # it may be the name that could not be used
+        return
+    others = [name for name in dict.fromkeys(names) if name != stage.name]
+    what = f"no stage is called {stage.source!r}"
+    findings.problems.append(Problem(where, what, ", ".join(others) or "null", nearest(stage.source, others)))
+
+
+def _no_circle(graph: StageGraph, findings: Findings) -> None:
+    """Every circle of sources is one problem, of its first stage as declared."""
+    sources = {stage.name: stage.source for stage in graph.stages}
+    seen: set[str] = set()
+    for stage in graph.stages:
+        trail: list[str] = []
+        name: str | None = stage.name
+        while name in sources and name not in seen:
+            seen.add(name)
+            trail.append(name)
+            name = sources[name]
+        if name not in trail:
             continue
-        if stage.source not in names:
-            others = [name for name in names if name != stage.name]
-            findings.problems.append(
-                Problem(where, f"no stage is called {stage.source!r}", ", ".join(others), nearest(stage.source, others))
-            )
-        elif cycle := _cycle(graph, stage):
-            findings.add(
-                where, f"the sources run in a circle: {' -> '.join(cycle)}", "a stage without a source as base"
-            )
-    bases = [stage.name for stage in graph.stages if stage.source is None]
-    if len(bases) > 1:
-        findings.add("graph.stages", f"{len(bases)} stages have no source: {', '.join(bases)}", "one base stage")
-    return len(findings.problems) == before
+        circle = trail[trail.index(name) :]
+        first = min(circle, key=graph.names().index)
+        turned = circle[circle.index(first) :] + circle[: circle.index(first)]
+        what = f"the sources run in a circle: {' -> '.join([*turned, first])}"
+        findings.add(_source_path(graph[first]), what, "a stage without a source as base")
+        for other in turned[1:]:
+            findings.doubt(_source_path(graph[other]))
 
 
-def _cycle(graph: StageGraph, stage: Stage) -> list[str]:
-    """The circle of sources that ``stage`` lies on, as seen from its first member; empty if there is none."""
-    sources = {other.name: other.source for other in graph.stages}
-    trail = [stage.name]
-    while (source := sources.get(trail[-1])) is not None and source not in trail:
-        trail.append(source)
-    on_circle = source == stage.name
-    first = on_circle and graph.names().index(stage.name) == min(map(graph.names().index, trail))
-    return [*trail, stage.name] if first else []
+def _one_base(graph: StageGraph, findings: Findings) -> None:
+    """Only one stage has no source; of several, one without a view is taken to be the base."""
+    bases = [stage for stage in graph.stages if stage.source is None and findings.sound(_source_path(stage))]
+    bases.sort(key=lambda stage: stage.view is not None)
+    for stage in bases[1:]:
+        what = f"is missing: {bases[0].name!r} has no source either, and a graph has one base stage"
+        others = [name for name in graph.names() if name != stage.name]
+        findings.add(_source_path(stage), what, ", ".join(others))
 
 
 def _view(graph: StageGraph, stage: Stage, findings: Findings) -> None:
-    """The edge leads to the source's clip, frame for frame."""
-    where = f"{stage_path(stage)}.view"
+    """There is a view where there is a source, and it can be applied to the stage's clip."""
+    where, source_known = f"{stage_path(stage)}.view", findings.sound(_source_path(stage))
     if not findings.sound(where):
         return
-    if stage.source is None:
-        if stage.view is not None:
-            findings.add(where, "a stage without a source has no view", "null, or a source")
-        return
-    if stage.view is None:
+    if source_known and stage.source is None and stage.view is not None:
+        findings.add(where, "a stage without a source has no view", "null, or a source")
+    elif source_known and stage.source is not None and stage.view is None:
         findings.add(where, f"is missing: the stage has the source {stage.source!r}", 'use("NearestView", ...)')
-        return
-    if stage.source not in graph.names() or not findings.sound(f"{stage_path(stage)}.clip"):
-        return
-    source = graph[stage.source]
-    made = _made(build_view(stage.view, where), stage.clip, where, findings)
-    if made is None or not findings.sound(f"{stage_path(source)}.clip"):
+    elif (view := _edge(stage, findings)) is not None and findings.sound(f"{stage_path(stage)}.clip"):
+        made = findings.attempt(where, partial(view.clip, stage.clip))
+        if made is not None and source_known and stage.source is not None:
+            _leads_to(graph[stage.source], stage, view, made, findings)
+
+
+def _leads_to(source: Stage, stage: Stage, view: View, made: Clip, findings: Findings) -> None:
+    """What the view makes of the stage's clip is the source's clip, frame for frame."""
+    where = f"{stage_path(stage)}.view"
+    if not findings.sound(f"{stage_path(source)}.clip"):
         return
     if made != source.clip:
-        findings.add(
-            where,
-            f"makes {made} of the stage's {stage.clip}, but source {source.name!r} is {source.clip}",
-            str(source.clip),
-        )
-    elif made.frames * build_view(stage.view).time != stage.clip.frames:
-        findings.add(
-            where, "leaves out frames of the stage's clip, so its source cannot lead to them", "a view of all frames"
-        )
+        what = f"makes {made} of the stage's {stage.clip}, but source {source.name!r} is {source.clip}"
+        findings.add(where, what, str(source.clip))
+    elif made.frames * view.time != stage.clip.frames:
+        what = "leaves out frames of the stage's clip, so its source cannot lead to them"
+        findings.add(where, what, "a view of all frames")
 
 
 def _window(stage: Stage, findings: Findings) -> None:
+    """The window is a part of the clip, and of whole frames of the source."""
     where = f"{stage_path(stage)}.window"
     if stage.window is None or not findings.sound(where, f"{stage_path(stage)}.clip"):
         return
     if stage.window > stage.clip.frames:
         findings.add(where, f"{stage.window} frames do not fit the stage's {stage.clip}", f"1 to {stage.clip.frames}")
-    elif stage.view is not None and findings.sound(f"{stage_path(stage)}.view"):
-        time = build_view(stage.view).time
-        if stage.window % time:
-            findings.add(where, f"{stage.window} frames are no whole number of source frames", f"a multiple of {time}")
+    elif (view := _edge(stage, findings)) is not None and stage.window % view.time:
+        what = f"{stage.window} frames are no whole number of source frames"
+        findings.add(where, what, f"a multiple of {view.time}")
 
 
 def _data(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     """The data leads to the stage's clip, by whichever way one takes."""
-    where = f"{stage_path(stage)}.data_view"
-    paths = [f"{stage_path(each)}.{part}" for each in graph.stages for part in ("clip", "view", "data_view")]
-    if not findings.sound("graph.clip", *paths):
+    where, component = f"{stage_path(stage)}.data_view", stage.data_view
+    if component is None and graph.consumers(stage.name):
+        _ways_agree(graph, stage, findings)
+    elif findings.sound(where, f"{stage_path(stage)}.view", f"{stage_path(stage)}.clip", "graph.clip"):
+        if component is None:
+            made: Clip | None = graph.clip
+            what = f"is missing: graph.clip is {graph.clip}, but the stage's clip is {stage.clip}"
+        else:
+            made = findings.attempt(where, lambda: build_view(component, where).clip(graph.clip))
+            what = f"makes {made} of graph.clip, which is {graph.clip}, but the stage's clip is {stage.clip}"
+        if made not in (None, stage.clip):
+            findings.add(where, what, f"a view that makes {stage.clip}")
+
+
+def _ways_agree(graph: StageGraph, stage: Stage, findings: Findings) -> None:
+    """Where several stages share a source, its real videos are the same through each of them."""
+    where, consumers = f"{stage_path(stage)}.data_view", graph.consumers(stage.name)
+    relied = [f"{stage_path(each)}.{part}" for each in _above(graph, stage) for part in ("clip", "view", "data_view")]
+    if len(consumers) < 2 or not findings.sound(where, "graph.clip", *relied):
         return
-    views = [[build_view(component, where) for component in route] for route in graph.data_routes(stage.name)]
-    for route in views:
-        made: Clip | None = graph.clip
-        for view in route:
-            made = _made(view, made, where, findings) if made is not None else None
-        if made is not None and made != stage.clip:
-            what = f"the stage's clip is {stage.clip}, but the data's {graph.clip} gives it {made}"
-            findings.add(where, what, f"a data_view that makes {stage.clip}")
-            return
-    if len(views) > 1 and findings.sound(where) and not _same_pixels(graph.clip, views):
-        consumers = ", ".join(consumer.name for consumer in graph.consumers(stage.name))
-        findings.add(where, f"the views of {consumers} make different videos of the same data", "views that agree")
+    videos = findings.attempt(where, partial(_videos, graph, consumers))
+    if videos is not None and not all(torch.allclose(videos[0], other, atol=1e-5) for other in videos[1:]):
+        names = ", ".join(consumer.name for consumer in consumers)
+        findings.add(where, f"the views of {names} make different videos of the same data", "views that agree")
 
 
-def _made(view: View, clip: Clip, where: str, findings: Findings) -> Clip | None:
-    try:
-        return view.clip(clip)
-    except InputError as error:
-        findings.take(error.under(where))
-        return None
+def _above(graph: StageGraph, stage: Stage) -> list[Stage]:
+    """Every stage between ``stage`` and the data."""
+    consumers = graph.consumers(stage.name)
+    return consumers + [above for consumer in consumers for above in _above(graph, consumer)]
 
 
-def _same_pixels(clip: Clip, routes: list[list[View]]) -> bool:
-    """Whether every route makes the same video of one video of noise."""
-    noise = torch.rand(clip.shape(1), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    results = []
-    for route in routes:
+def _videos(graph: StageGraph, consumers: list[Stage]) -> list[Tensor]:
+    """The source's clip of one video of noise, as it comes through each of its consumers."""
+    noise = torch.rand(graph.clip.shape(1), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    videos = []
+    for consumer in consumers:
         video = noise
-        for view in route:
-            video = view(video)
-        results.append(video)
-    return all(torch.allclose(results[0], other, atol=1e-5) for other in results[1:])
+        for view in [*build_data_route(graph, consumer), build_stage_view(consumer)]:
+            video = video if view is None else view(video)
+        videos.append(video)
+    return videos
+
+
+def _edge(stage: Stage, findings: Findings) -> View | None:
+    """The stage's view as a module; None where there is none, or none that could be built."""
+    where = f"{stage_path(stage)}.view"
+    return findings.attempt(where, partial(build_stage_view, stage)) if findings.sound(where) else None
+
+
+def _source_path(stage: Stage) -> str:
+    return f"{stage_path(stage)}.source"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import attrs
 
 from registry import InputError, Problem
+
+T = TypeVar("T")
 
 
 @attrs.define
@@ -12,6 +17,9 @@ class Findings:
     """Problems by path; a later step asks :meth:`sound` before it builds on a part of the spec."""
 
     problems: list[Problem] = attrs.field(factory=list)
+    cause: Exception | None = None
+    """The first error of a component that was no :class:`InputError`, for ``--debug``."""
+    _doubtful: list[str] = attrs.field(factory=list)
 
     def add(self, where: str, what: str, allowed: str | None = None) -> None:
         """Note one problem."""
@@ -21,11 +29,25 @@ class Findings:
         """Note an error's problems."""
         self.problems += error.problems
 
+    def doubt(self, path: str) -> None:
+        """Rely no more on ``path``, though what is wrong is noted elsewhere."""
+        self._doubtful.append(path)
+
     def sound(self, *paths: str) -> bool:
         """Whether no problem was found at, inside or around any of ``paths``."""
-        return not any(
-            _inside(problem.where, path) or _inside(path, problem.where) for problem in self.problems for path in paths
-        )
+        marked = [*(problem.where for problem in self.problems), *self._doubtful]
+        return not any(_inside(mark, path) or _inside(path, mark) for mark in marked for path in paths)
+
+    def attempt(self, where: str, make: Callable[[], T]) -> T | None:
+        """The result of ``make``, or None with its failure noted, under ``where`` unless it says so itself."""
+        try:
+            return make()
+        except InputError as error:
+            self.take(error if all(_inside(problem.where, where) for problem in error.problems) else error.under(where))
+        except Exception as error:  # noqa: BLE001  # a component of the user's own may fail in any way
+            self.cause = self.cause or error
+            self.add(where, f"fails with {type(error).__name__}: {next(iter(str(error).splitlines()), '(no message)')}")
+        return None
 
 
 def _inside(path: str, outer: str) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 
+from torch import nn
+
 from framework.build import stage_path
 from framework.check.findings import Findings
 from framework.experiment import Experiment, Training
-from framework.graph import Stage
+from framework.graph import OWN_FOLDERS, Stage
 from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, Component, InputError, Registry
 from registry.convert import structure, unstructure
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _NAME_RULE = "letters, digits, '_' and '-', a letter first"
+_TAKEN = set(dir(nn.ModuleDict()))
+"""No discriminator can have these names: torch keeps modules by name beside its own attributes."""
 
 
 def check_names(experiment: Experiment, findings: Findings) -> None:
@@ -20,16 +24,20 @@ def check_names(experiment: Experiment, findings: Findings) -> None:
     if findings.sound("name") and not _NAME.fullmatch(experiment.name):
         findings.add("name", f"{experiment.name!r} cannot name a folder", _NAME_RULE)
     _component(findings, DATASETS, experiment.data, "data")
-    names = experiment.graph.names()
     for stage in experiment.graph.stages:
         where = stage_path(stage)
         if findings.sound(f"{where}.name"):
             if not _NAME.fullmatch(stage.name):
                 findings.add(f"{where}.name", f"{stage.name!r} cannot name a folder", _NAME_RULE)
-            elif names.count(stage.name) > 1:
-                findings.add(f"{where}.name", f"{names.count(stage.name)} stages have this name", "a name for each")
+            elif stage.name in OWN_FOLDERS:
+                findings.add(f"{where}.name", f"a run has a folder {stage.name!r} of its own", "another name")
         _components(findings, stage, where)
-        _training(experiment, stage, findings)
+        _training(stage, findings)
+    names = experiment.graph.names()
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        where = stage_path(experiment.graph[name])
+        findings.add(f"{where}.name", f"{names.count(name)} stages have this name", "a name for each")
+        findings.doubt(where)
 
 
 def _components(findings: Findings, stage: Stage, where: str) -> None:
@@ -37,8 +45,9 @@ def _components(findings: Findings, stage: Stage, where: str) -> None:
     _component(findings, LOSSES, stage.loss, f"{where}.loss")
     for name, component in stage.discriminators.items():
         _component(findings, DISCRIMINATORS, component, f"{where}.discriminators.{name}")
-        if not name.isidentifier():
-            findings.add(f"{where}.discriminators.{name}", f"{name!r} is no name", "a Python identifier")
+        if not name.isidentifier() or name in _TAKEN:
+            what = f"{name!r} cannot name a discriminator"
+            findings.add(f"{where}.discriminators.{name}", what, "a Python identifier that torch's modules do not use")
     if stage.view is not None:
         _component(findings, VIEWS, stage.view, f"{where}.view")
     if stage.data_view is not None:
@@ -50,7 +59,7 @@ def _component(findings: Findings, kind: Registry, component: Component, where: 
         findings.problems += kind.check(component, where)
 
 
-def _training(experiment: Experiment, stage: Stage, findings: Findings) -> None:
+def _training(stage: Stage, findings: Findings) -> None:
     where = f"{stage_path(stage)}.training"
     if not findings.sound(where):
         return

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import attrs
 import torch
 from torch import Tensor
 
 from components.clip import Clip
-from components.discriminators import Discriminator
 from framework.build import build_discriminators, build_generator, build_loss, build_stage_view, stage_path
 from framework.check.findings import Findings
 from framework.experiment import Experiment
@@ -19,9 +16,10 @@ from framework.graph import Stage, StageGraph
 from registry import DISCRIMINATORS, GENERATORS, InputError
 from registry.options import given_to
 
-T = TypeVar("T")
-
 _BATCH = 2
+_META = torch.device("meta")
+"""Networks are built with it as the default device and run without, as they would be on a GPU: one that mixes
+tensors of the default device with its input's is found here."""
 
 
 def check_networks(experiment: Experiment, findings: Findings) -> None:
@@ -29,24 +27,38 @@ def check_networks(experiment: Experiment, findings: Findings) -> None:
     graph = experiment.graph
     for stage in graph.stages:
         where = stage_path(stage)
-        _discriminators_named(graph, stage, findings)
-        needed = [f"{where}.{part}" for part in ("name", "clip", "source", "view", "window")]
+        _trained_on_its_own(graph, stage, findings)
+        needed = [f"{where}.{part}" for part in ("clip", "source", "view", "window")]
         if findings.sound(*needed, "graph.classes"):
-            with torch.device("meta"):
+            findings.attempt(f"{where}.view", partial(_apply_view, stage))
+            if findings.sound(f"{where}.view"):
                 _generator(graph, stage, findings)
                 _discriminators(graph, stage, findings)
         if findings.sound(f"{where}.loss"):
-            _try(findings, f"{where}.loss", partial(build_loss, stage))
+            findings.attempt(f"{where}.loss", partial(build_loss, stage))
 
 
-def _discriminators_named(graph: StageGraph, stage: Stage, findings: Findings) -> None:
-    where = f"{stage_path(stage)}.discriminators"
-    if not findings.sound(where):
+def _trained_on_its_own(graph: StageGraph, stage: Stage, findings: Findings) -> None:
+    """Only a stage that trains together with another may be without discriminators."""
+    where = stage_path(stage)
+    if stage.joint and stage.source is None and findings.sound(f"{where}.source"):
+        findings.add(f"{where}.joint", "the base stage has no source to train with", "false")
+    after = graph.consumers(stage.name)
+    alone = not any(each.joint or not findings.sound(f"{stage_path(each)}.joint") for each in after)
+    if alone and not stage.discriminators and findings.sound(f"{where}.discriminators"):
+        findings.add(f"{where}.discriminators", "a stage that trains on its own needs one", _discriminators_for(stage))
+
+
+def _apply_view(stage: Stage) -> None:
+    """The view can be applied to the window, and makes of it what it declares."""
+    view = build_stage_view(stage)
+    if view is None:
         return
-    if not stage.discriminators and not any(consumer.joint for consumer in graph.consumers(stage.name)):
-        findings.add(where, "a stage that trains on its own needs one", ", ".join(DISCRIMINATORS.names()))
-    if stage.joint and stage.source is None:
-        findings.add(f"{stage_path(stage)}.joint", "the base stage has no source to train with", "false")
+    declared, made = view.clip(stage.training_clip), view(_video(stage.training_clip))
+    if not isinstance(made, Tensor) or tuple(made.shape) != declared.shape(_BATCH):
+        raise InputError.of(
+            "", f"makes {_as_clip(made, declared)} of the stage's window", f"{declared}, as it declares"
+        )
 
 
 def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
@@ -56,75 +68,78 @@ def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     takes = given_to(GENERATORS.find(stage.generator.type))
     if stage.source is None and takes.get("view"):
         findings.add(where, f"{stage.generator.type} upsamples, but the stage has no source", _generators(view=False))
-        return
-    if stage.source is not None and "view" not in takes:
+    elif stage.source is not None and "view" not in takes:
         what = f"{stage.generator.type} takes no low-resolution video, but the stage has the source {stage.source!r}"
         findings.add(where, what, _generators(view=True))
-        return
-    generator = _try(findings, where, lambda: build_generator(graph, stage))
-    if generator is None:
-        return
-    x_l, y = _low_resolution(stage), _labels(graph)
-    made = _try(findings, where, lambda: generator(torch.zeros(_BATCH, generator.noise_dim), y, x_l))
-    if made is not None and tuple(made.shape) != stage.training_clip.shape(_BATCH):
-        findings.add(where, f"makes {_as_clip(made, stage.clip)}, not the stage's window", str(stage.training_clip))
+    else:
+        findings.attempt(where, partial(_generate, graph, stage))
+
+
+def _generate(graph: StageGraph, stage: Stage) -> None:
+    with _META:
+        generator = build_generator(graph, stage)
+    z = torch.zeros(_BATCH, generator.noise_dim, device=_META)
+    video = generator(z, _labels(graph), _low_resolution(stage))
+    if not isinstance(video, Tensor) or tuple(video.shape) != stage.training_clip.shape(_BATCH):
+        raise InputError.of(
+            "", f"makes {_as_clip(video, stage.clip)}, not the stage's window", str(stage.training_clip)
+        )
 
 
 def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None:
-    where = f"{stage_path(stage)}.discriminators"
-    x, x_l, y = torch.zeros(stage.training_clip.shape(_BATCH)), _low_resolution(stage), _labels(graph)
     for name, component in stage.discriminators.items():
-        place = f"{where}.{name}"
-        if not findings.sound(place):
+        where = f"{stage_path(stage)}.discriminators.{name}"
+        if not findings.sound(where):
             continue
-        if stage.source is None and given_to(DISCRIMINATORS.find(component.type)).get("view"):
-            findings.add(
-                place, f"{component.type} compares with a source, but the stage has none", "another, or a source"
-            )
-            continue
-        network = _try(findings, place, partial(_discriminator, graph, stage, name))
-        if network is None:
-            continue
-        scores = _try(findings, place, partial(network, x, y, x_l))
-        if scores is not None and (scores.dim() != 2 or len(scores) != _BATCH):
-            findings.add(place, f"scores have the shape {tuple(scores.shape)}", "(batch, outputs)")
+        if stage.source is None and _compares(component.type):
+            what = f"{component.type} compares with a source, but the stage has none"
+            findings.add(where, what, _discriminators_for(stage))
+        else:
+            findings.attempt(where, partial(_score, graph, stage, name))
 
 
-def _discriminator(graph: StageGraph, stage: Stage, name: str) -> Discriminator:
+def _score(graph: StageGraph, stage: Stage, name: str) -> None:
     """One of the stage's discriminators by itself, so that each is checked whatever the others do."""
     alone = attrs.evolve(stage, discriminators={name: stage.discriminators[name]})
-    return build_discriminators(graph, alone)[name]
+    with _META:
+        discriminator = build_discriminators(graph, alone)[name]
+    scores = discriminator(_video(stage.training_clip), _labels(graph), _low_resolution(stage))
+    if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != _BATCH:
+        raise InputError.of("", f"gives {_as_tensor(scores)} as scores", f"a tensor of shape ({_BATCH}, outputs)")
 
 
 def _low_resolution(stage: Stage) -> Tensor | None:
     view = build_stage_view(stage)
-    return None if view is None else torch.zeros(view.clip(stage.training_clip).shape(_BATCH))
+    return None if view is None else _video(view.clip(stage.training_clip))
+
+
+def _video(clip: Clip) -> Tensor:
+    return torch.zeros(clip.shape(_BATCH), device=_META)
 
 
 def _labels(graph: StageGraph) -> Tensor | None:
-    return None if graph.classes is None else torch.zeros(_BATCH, dtype=torch.long)
+    return None if graph.classes is None else torch.zeros(_BATCH, dtype=torch.long, device=_META)
 
 
 def _generators(*, view: bool) -> str:
     return ", ".join(name for name in GENERATORS.names() if ("view" in given_to(GENERATORS.find(name))) is view)
 
 
-def _as_clip(video: Tensor, like: Clip) -> str:
-    if video.dim() != 5:
-        return f"a tensor of shape {tuple(video.shape)}"
+def _compares(discriminator: str) -> bool:
+    """Whether it cannot do without a low-resolution video."""
+    return bool(given_to(DISCRIMINATORS.find(discriminator)).get("view"))
+
+
+def _discriminators_for(stage: Stage) -> str:
+    return ", ".join(name for name in DISCRIMINATORS.names() if stage.source is not None or not _compares(name))
+
+
+def _as_clip(video: object, like: Clip) -> str:
+    if not isinstance(video, Tensor) or video.dim() != 5:
+        return _as_tensor(video)
     _, frames, channels, height, width = video.shape
     return str(Clip(frames, height, width, channels, like.stride))
 
 
-def _try(findings: Findings, where: str, make: Callable[[], T]) -> T | None:
-    """The result of ``make``, or None with the failure noted: a component of the user's own may fail in any way."""
-    try:
-        return make()
-    except InputError as error:
-        prefixed = error if all(p.where.startswith(where) for p in error.problems) else error.under(where)
-        findings.take(prefixed)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-        findings.add(
-            where, f"fails with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}"
-        )
-    return None
+def _as_tensor(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

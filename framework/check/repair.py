@@ -23,6 +23,11 @@ _STAND_IN: dict[str, Any] = {
 """For required fields that cannot be used. The path stays marked, so nothing is concluded from them."""
 
 
+def is_stand_in(name: str) -> bool:
+    """Whether ``name`` stands for a stage's name that could not be used."""
+    return name.startswith("[")
+
+
 def structure_what_can_be(data: dict[str, Any]) -> tuple[Experiment | None, Findings]:
     """The experiment in ``data`` with unusable fields left at their defaults, and the type errors found.
 
@@ -52,6 +57,9 @@ def _repair(data: Any, path: str) -> None:
             break
         data = data[key] if isinstance(data, list) or key in data else None
     for (holder, key), part in reversed(list(zip(trail, parts, strict=False))):
+        if part == "name" and len(parts) > 1:
+            holder[key] = f"[{parts[-2]}]"  # as the paths of errors have it, which are by index then
+            return
         if part in _STAND_IN and isinstance(holder, dict):
             holder[key] = copy.deepcopy(_STAND_IN[part])
             return

@@ -82,7 +82,7 @@ def make_cascade(graph: StageGraph, name: str) -> Cascade:
     for stage in graph.chain(name):
         low = graph[stage.source].clip if stage.source else None
         generator = ready(build_generator(graph, stage), stage.clip.frames, low, graph.classes)
-        links.append(Link(stage.name, stage.clip, generator))
+        links.append(Link(stage.name, stage.clip, generator, stage.training_clip.frames))
     return Cascade(links)
 
 

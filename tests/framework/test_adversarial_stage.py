@@ -121,7 +121,7 @@ def test_fake_pairs_stand_on_the_frozen_sources(monkeypatch, temporal_layer):
 
 
 def test_real_pairs_are_a_window_and_its_view():
-    """x is the loader's frames scaled to [-1, 1], x_l every second frame, row and column of it."""
+    """Real x is the loader's frames scaled to [-1, 1], x_l every second frame, row and column of it."""
     stage = make_stage(make_graph(), "full")
     batch = make_batch(WINDOW, BATCH, CLASSES)
     real = stage.real(batch)
@@ -132,7 +132,7 @@ def test_real_pairs_are_a_window_and_its_view():
 
 
 def test_discriminators_see_both_pairs_whole():
-    """Two updates on two different real batches, then one of the generator; each with x_l and labels of its own kind."""
+    """Two updates on two different real batches, then one of the generator; each with its own x_l and labels."""
     stage = make_stage(make_graph(), "full").train()
     batches = [make_batch(WINDOW, BATCH, CLASSES, seed) for seed in (1, 2)]
     fakes = []

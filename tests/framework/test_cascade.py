@@ -8,8 +8,9 @@ from stage_makers import make_cascade
 from tiny_runs import GENERATOR, base_stage, upsampling_stage
 
 from components.clip import Clip, Span
+from components.layers import standing_statistics
 from framework import StageGraph, use
-from framework.cascade import Cascade
+from framework.cascade import Cascade, unroll
 
 CLASSES = 3
 
@@ -56,7 +57,7 @@ def record(monkeypatch, cascade: Cascade) -> dict[str, list[tuple[int, int, int]
 LAYERS = st.lists(st.sampled_from(["separable", "convgru", "resnet3d"]), min_size=1, max_size=2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(layers=LAYERS, frames=st.integers(1, 4), seed=st.integers(0, 2**31), data=st.data())
 def test_frames_are_cut_out_of_the_videos(layers, frames, seed, data):
     """Of two and three stages, any frames equal those of the whole videos of the same noise and classes."""
@@ -133,3 +134,33 @@ def test_an_unconditional_cascade():
     cascade = make("separable", classes=None)
     noise, y = inputs(cascade, None)
     assert cascade.videos(noise, y)["up0"].shape == (2, 4, 3, 8, 8)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from(["separable", "convgru", "resnet3d"]), st.integers(1, 16))
+def test_unrolled_in_windows_is_the_whole_video(layer, window):
+    """Windows of any length give the frames that one run over the whole video gives."""
+    link = make(layer, frames=8).links[-1]
+    z, y, x_l = torch.randn(2, 4).double(), torch.tensor([0, 1]), torch.rand(2, 8, 3, 4, 4).double() * 2 - 1
+    with torch.no_grad():
+        whole = link.generator(z, y, x_l, Span.whole(16))
+    torch.testing.assert_close(unroll(link.generator, z, y, x_l, 16, window), whole, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("window", [1, 3, 8])
+def test_statistics_estimated_in_windows_are_those_of_whole_videos(window):
+    """Frames beside a window are met more than once, always with the same values: the means stay."""
+    generator = make("separable", frames=8).links[-1].generator
+    assert generator.statistics_in_windows
+    z, y, x_l = torch.randn(3, 2, 4).double(), torch.tensor([0, 1]), torch.rand(3, 2, 8, 3, 4, 4).double() * 2 - 1
+    with standing_statistics(generator, 16):
+        for number in range(3):
+            generator(z[number], y, x_l[number], Span.whole(16))
+    expected = {name: value.clone() for name, value in generator.state_dict().items() if "running" in name}
+    with standing_statistics(generator, 16):
+        for number in range(3):
+            unroll(generator, z[number], y, x_l[number], 16, window)
+    found = generator.state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-4)

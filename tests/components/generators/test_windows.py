@@ -33,17 +33,18 @@ def in_window(generator: Generator, inputs: dict, span: Span) -> torch.Tensor:
     data=st.data(),
     frames=st.integers(1, 8),
     time=st.integers(1, 3),
+    space=st.sampled_from([1, 2]),  # x_l comes in at every unit, or at the first one alone
     multipliers=MULTIPLIERS,
     temporal_layer=TEMPORAL_LAYERS,
     attention=st.booleans(),
 )
 @torch.no_grad()
-def test_a_window_of_an_upsampled_video(seed, data, frames, time, multipliers, temporal_layer, attention):
+def test_a_window_of_an_upsampled_video(seed, data, frames, time, space, multipliers, temporal_layer, attention):
     """Any window, from the frames of x_l that ``source_span`` names, is cut out of the whole video."""
     torch.manual_seed(seed)
-    frames, options = frames * time, {"attention": (8,)} if attention else {}
+    frames, options = frames * time, {"time": time, "space": space, "attention": (8,) if attention else ()}
     span = data.draw(windows(frames))
-    generator = make_upsampling(frames, time=time, multipliers=multipliers, temporal_layer=temporal_layer, **options)
+    generator = make_upsampling(frames, multipliers=multipliers, temporal_layer=temporal_layer, **options)
     inputs = make_inputs(ready(generator, frames), frames)
     whole = generator(**inputs)
     torch.testing.assert_close(in_window(generator, inputs, span), whole[:, span.start : span.stop])

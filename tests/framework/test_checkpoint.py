@@ -1,0 +1,167 @@
+"""Checkpoints: whole and verified, or absent."""
+
+import json
+import os
+
+import pytest
+import torch
+from tiny_runs import flip_byte
+
+from framework import checkpoint as module
+from framework.checkpoint import load_latest, save_checkpoint, write_whole
+from registry import InputError
+
+
+def state(iteration: int) -> dict:
+    return {"iteration": iteration, "model": {"weight": torch.full((3,), float(iteration))}, "list": [1, 2.5, "text"]}
+
+
+def save(folder, *iterations) -> None:
+    for iteration in iterations:
+        save_checkpoint(folder, iteration, state(iteration))
+
+
+def test_the_newest_comes_back(tmp_path):
+    """What was saved last is loaded, and nothing is complained of."""
+    save(tmp_path / "new" / "folder", 2, 10, 9_000)
+    loaded, warnings = load_latest(tmp_path / "new" / "folder")
+    assert warnings == []
+    assert loaded["iteration"] == 9_000
+    assert loaded["list"] == [1, 2.5, "text"]
+    assert torch.equal(loaded["model"]["weight"], torch.full((3,), 9_000.0))
+
+
+def test_no_checkpoint_is_no_error(tmp_path):
+    """A folder that is empty, or is not there, holds none."""
+    assert load_latest(tmp_path) == (None, [])
+    assert load_latest(tmp_path / "none") == (None, [])
+
+
+def test_the_last_two_are_kept(tmp_path):
+    """Older ones are cleared with their manifests."""
+    save(tmp_path, 1, 2, 3, 4)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"iter_0000000{k}.{ending}" for k in (3, 4) for ending in ("pt", "json")}
+
+
+@pytest.mark.parametrize("place", [0, 100, -1])
+def test_a_damaged_newest_is_named_and_left_aside(tmp_path, place):
+    """Any flipped bit of the newest checkpoint makes it count for nothing; the one before is used."""
+    save(tmp_path, 1, 2)
+    flip_byte(tmp_path / "iter_00000002.pt", place)
+    loaded, [warning] = load_latest(tmp_path)
+    assert loaded["iteration"] == 1
+    assert warning.startswith(f"{tmp_path}/iter_00000002.pt: damaged")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", "{}", '{"sha256": 3}', "\x00\x00", '{"sha256": "0"}'])
+def test_a_damaged_manifest_counts_as_damage(tmp_path, content):
+    """Whatever a manifest holds, if it is not the digest the checkpoint before is used."""
+    save(tmp_path, 1, 2)
+    (tmp_path / "iter_00000002.json").write_text(content)
+    loaded, warnings = load_latest(tmp_path)
+    assert (loaded["iteration"], len(warnings)) == (1, 1)
+
+
+def test_a_missing_file_counts_as_damage(tmp_path):
+    """A manifest whose checkpoint is gone is named."""
+    save(tmp_path, 1, 2)
+    (tmp_path / "iter_00000002.pt").unlink()
+    loaded, [warning] = load_latest(tmp_path)
+    assert loaded["iteration"] == 1
+    assert "iter_00000002.pt" in warning
+
+
+def test_all_damaged_is_an_error(tmp_path):
+    """Rather than begin anew in silence, both damaged files are named and --restart is offered."""
+    save(tmp_path, 1, 2)
+    for iteration in (1, 2):
+        flip_byte(tmp_path / f"iter_0000000{iteration}.pt")
+    with pytest.raises(InputError) as caught:
+        load_latest(tmp_path)
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path}: every checkpoint is damaged")
+    assert "iter_00000001.pt" in text
+    assert "iter_00000002.pt" in text
+    assert text.endswith("allowed: --restart")
+    assert "\n" not in text
+
+
+class Payload:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickled_object_is_refused_and_runs_no_code(tmp_path):
+    """A checkpoint made by a stranger, its digest right, cannot do anything."""
+    save(tmp_path, 1)
+    save_checkpoint(tmp_path, 2, {"iteration": 2, "model": Payload(str(tmp_path / "ran"))})
+    loaded, [warning] = load_latest(tmp_path)
+    assert loaded["iteration"] == 1
+    assert "iter_00000002.pt" in warning
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failed_write_leaves_the_old_ones(tmp_path, monkeypatch):
+    """When the disk fails halfway the checkpoints there are stay, and the new one is absent."""
+    save(tmp_path, 1, 2)
+
+    def fail(content, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.torch, "save", fail)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(tmp_path, 3, state(3))
+    loaded, warnings = load_latest(tmp_path)
+    assert (loaded["iteration"], warnings) == (2, [])
+    save(tmp_path, 3)
+    assert load_latest(tmp_path)[0]["iteration"] == 3
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_real_full_disk_is_an_os_error(tmp_path):
+    """Torch's writer turns the disk's error into one of its own kind; users are to be told of the disk, in one line."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="iter_00000001"):
+            save_checkpoint(tmp_path, 1, {"iteration": 1, "weight": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_latest(tmp_path) == (None, [])
+
+
+def test_small_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A failure before the end leaves what was there before."""
+    path = tmp_path / "file.json"
+    write_whole(path, "old")
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_manifests_are_written_last(tmp_path, monkeypatch):
+    """When the manifest appears the checkpoint it speaks of is there whole."""
+    original = module.write_whole
+
+    def look(path, text):
+        file = path.with_suffix(".pt")
+        assert module.file_digest(file) == json.loads(text)["sha256"]
+        original(path, text)
+
+    monkeypatch.setattr(module, "write_whole", look)
+    save(tmp_path, 1)
+    assert load_latest(tmp_path)[0]["iteration"] == 1
