@@ -8,27 +8,31 @@ of artifacts that do not belong together is refused instead of generating nonsen
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from components.generators import Generator
 from framework.build import build_generator
 from framework.cascade import Cascade, Link
-from framework.checkpoint import file_digest, write_whole
+from framework.checkpoint import file_digest, first_not_finite, sync, write_whole
 from framework.experiment import Experiment, dump
 from framework.graph import Stage
+from framework.plain_data import differences, read_object
 from registry import InputError
 from registry.convert import structure, unstructure
 
 FORMAT = 1
 GENERATOR, SPEC, MANIFEST = "generator.safetensors", "spec.json", "manifest.json"
+DATA_NAME = "data.json"
+"""What a run folder says of its data; an artifact of the run is at ``RUN/STAGE/artifact``."""
+LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
 
 
 @attrs.frozen(kw_only=True)
@@ -62,8 +66,10 @@ def save_artifact(folder: Path, experiment: Experiment, generator: Generator, **
         facts: the other fields of :class:`Manifest`.
 
     Raises:
-        InputError: the weights cannot be written.
+        InputError: the weights or the statistics are not finite, or cannot be written.
     """
+    if (name := first_not_finite(generator.state_dict())) is not None:
+        raise InputError.of(str(folder), f"is not written: {name} is not finite", "lower learning rates")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -72,11 +78,13 @@ def save_artifact(folder: Path, experiment: Experiment, generator: Generator, **
         save_file(tensors, partial / GENERATOR)
     except SafetensorError as error:  # its own kind of error for a full disk, too
         raise InputError.of(str(partial / GENERATOR), f"cannot be written ({error})") from error
+    sync(partial / GENERATOR)
     write_whole(partial / SPEC, dump(experiment))
     digests = {name: file_digest(partial / name) for name in (GENERATOR, SPEC)}
     manifest = Manifest(digests=digests, versions=versions(), **facts)
     write_whole(partial / MANIFEST, json.dumps(unstructure(manifest), indent=2) + "\n")
     partial.rename(folder)
+    sync(folder.parent)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -107,6 +115,36 @@ def manifest_digest(folder: Path) -> str:
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
+def read_own_manifest(folder: Path, experiment: Experiment, stage: Stage, source: Path | None) -> Manifest:
+    """What the artifact in ``folder`` says of itself, if it is what ``experiment`` makes of ``stage``.
+
+    Args:
+        folder: of the artifact; where it lies in a run folder, the data is to be that run's.
+        experiment: the one it is to belong to.
+        stage: which of its stages.
+        source: the artifact of the stage's source, None for the base stage.
+
+    Raises:
+        InputError: it is damaged, or was made by another stage or spec, of other data, of another length or
+            on another source.
+    """
+    manifest = read_manifest(folder)
+    if manifest.stage != stage.name:
+        raise InputError.of(str(folder), f"is the artifact of stage {manifest.stage!r}, not of {stage.name!r}")
+    if changes := differences(read_object(folder / SPEC), json.loads(dump(experiment))):
+        raise InputError.of(str(folder), f"was trained by another spec ({changes[0]})")
+    data = folder.absolute().parents[1] / DATA_NAME
+    if data.is_file() and (known := read_object(data).get("fingerprint")) != manifest.data:
+        was, now = manifest.data[:12], str(known)[:12]
+        raise InputError.of(str(folder), f"was trained on other data (fingerprint {was}, the run's is {now})")
+    if manifest.statistics_frames != stage.clip.frames:
+        what = f"has statistics of {manifest.statistics_frames} frames, the stage's clip has {stage.clip.frames}"
+        raise InputError.of(str(folder), what)
+    if manifest.source != (None if source is None else manifest_digest(source)):
+        raise InputError.of(str(folder), f"was trained on another artifact than the one in {source}")
+    return manifest
+
+
 def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path | None) -> Link:
     """The trained stage in the artifact ``folder``, on the CPU.
 
@@ -117,14 +155,9 @@ def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path |
         source: the artifact of the stage's source, None for the base stage.
 
     Raises:
-        InputError: it is damaged, or was trained on another source or by another stage.
+        InputError: it is damaged, or not this experiment's: see :func:`read_own_manifest`.
     """
-    manifest = read_manifest(folder)
-    if manifest.stage != stage.name:
-        raise InputError.of(str(folder), f"is the artifact of stage {manifest.stage!r}, not of {stage.name!r}")
-    expected = None if source is None else manifest_digest(source)
-    if manifest.source != expected:
-        raise InputError.of(str(folder), f"was trained on another artifact than the one in {source}")
+    read_own_manifest(folder, experiment, stage, source)
     generator = build_generator(experiment.graph, stage)
     try:
         generator.load_state_dict(load_file(folder / GENERATOR))
@@ -157,7 +190,11 @@ def load_cascade(artifacts: dict[str, Path], experiment: Experiment, name: str) 
 
 def versions() -> dict[str, str]:
     """Versions of what shapes a result."""
-    import mmengine
-    import numpy
+    return {name: _version(name) for name in LIBRARIES}
 
-    return {"torch": torch.__version__, "mmengine": mmengine.__version__, "numpy": numpy.__version__}
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # Stagewise itself, used from a checkout

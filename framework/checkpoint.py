@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from registry import InputError
 
@@ -34,6 +35,7 @@ def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path
         os.fsync(file.fileno())
     digest = file_digest(partial)
     partial.replace(path)
+    sync(folder)
     write_whole(path.with_suffix(".json"), json.dumps({"iteration": iteration, "sha256": digest}) + "\n")
     for old in _manifests(folder)[:-KEEP]:
         old.unlink()
@@ -73,6 +75,28 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file to the disk, or the names in a folder: without that a power cut may undo a rename."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def first_not_finite(state: Any, path: str = "") -> str | None:
+    """The path of the first tensor or number in a nested ``state`` that holds a NaN or an infinity."""
+    if isinstance(state, Mapping):
+        parts = ((f"{path}.{key}" if path else str(key), part) for key, part in state.items())
+    elif isinstance(state, list | tuple):
+        parts = ((f"{path}[{index}]", part) for index, part in enumerate(state))
+    else:
+        finite = not isinstance(state, Tensor | float) or bool(torch.as_tensor(state).isfinite().all())
+        return None if finite else path
+    return next((found for name, part in parts if (found := first_not_finite(part, name)) is not None), None)
 
 
 def file_digest(path: Path) -> str:

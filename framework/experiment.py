@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from framework.graph import Stage, StageGraph
-from registry import Component, Fraction, InputError, NonNegative, Positive, PositiveFloat
+from registry import Component, InputError, NonNegative, Positive, PositiveFloat, ProperFraction
 from registry.component import freeze
 from registry.convert import structure, unstructure
 
@@ -29,7 +29,7 @@ class Training:
     """Adam's learning rate for the generator."""
     discriminator_lr: PositiveFloat = 5e-4
     """Adam's learning rate for the discriminators."""
-    betas: tuple[Fraction, Fraction] = attrs.field(default=(0.0, 0.999), converter=freeze)
+    betas: tuple[ProperFraction, ProperFraction] = attrs.field(default=(0.0, 0.999), converter=freeze)
     """Adam's betas; the paper does not say, these are its line of work's (BigGAN, DVD-GAN)."""
     standing_passes: Positive = 200
     """Forward passes that estimate the per-timestep batch-norm statistics when a stage is done."""

@@ -14,8 +14,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from framework.checkpoint import naming, save_checkpoint, write_whole
+from framework.checkpoint import first_not_finite, naming, save_checkpoint, write_whole
 from framework.pictures import save_picture
+from registry import InputError
 from registry.progress import Progress
 
 
@@ -68,7 +69,11 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Add up; write a line when it is time."""
+        """Add up; write a line when it is time.
+
+        Raises:
+            InputError: a mean is not finite.
+        """
         for name, value in (outputs or {}).items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
@@ -78,17 +83,22 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
             return
         now = time.perf_counter()
         means = {name: float(total) / self._count for name, total in self._sums.items()}
+        _refuse_divergence(runner, iteration, means)
         means["clips_per_second"] = self._clips * self._timed / (now - self._since)
         for name, wrapper in runner.optim_wrapper.items():
             means[f"lr_{name}"] = wrapper.get_lr()["lr"][0]
         with naming(self._path), self._path.open("a") as file:
-            file.write(json.dumps({"iteration": iteration, **means}) + "\n")
+            file.write(json.dumps({"iteration": iteration, **means}, allow_nan=False) + "\n")
         runner.visualizer.add_scalars(means, step=iteration)
         self._sums, self._count, self._timed, self._since = {}, 0, 0, now
 
 
 class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
-    """A checkpoint every ``every`` iterations and at the end, of what ``state`` returns."""
+    """A checkpoint every ``every`` iterations and at the end, of what ``state`` returns.
+
+    It comes after the metrics, which refuse their sums up to the latest line; the sums since then are in
+    the state. An update can spoil the weights although the losses before it were finite: all is looked at.
+    """
 
     priority = "LOW"
 
@@ -98,10 +108,17 @@ class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Save when it is time."""
+        """Save when it is time.
+
+        Raises:
+            InputError: anything in the state is not finite.
+        """
         iteration = batch_idx + 1
-        if iteration % self._every == 0 or iteration == runner.max_iters:
-            save_checkpoint(self._folder, iteration, self._state(iteration))
+        if iteration % self._every and iteration != runner.max_iters:
+            return
+        state = self._state(iteration)
+        _refuse_divergence(runner, iteration, state)
+        save_checkpoint(self._folder, iteration, state)
 
 
 class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
@@ -126,6 +143,15 @@ class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         picture = self._draw()
         save_picture(self._folder / f"iter_{iteration:08d}.png", picture)
         runner.visualizer.add_image("samples", picture, step=iteration)
+
+
+def _refuse_divergence(runner: Runner, iteration: int, values: Mapping[str, Any]) -> None:
+    if (name := first_not_finite(values)) is not None:
+        raise InputError.of(
+            runner.model.stage.name,
+            f"training diverged by iteration {iteration}: {name} is not finite; earlier checkpoints stay",
+            "lower learning rates (generator_lr, discriminator_lr), in another --work-dir or with --restart",
+        )
 
 
 def _iteration(line: str) -> int:

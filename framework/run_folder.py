@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from framework.artifact import versions
+from framework.artifact import DATA_NAME, versions
 from framework.checkpoint import write_whole
 from framework.experiment import Experiment, dump, load
+from framework.plain_data import differences, read_json, read_object
 from framework.spec_file import IMPORTS_NAME, SPEC_NAME, import_modules, module_folders
 from registry import InputError
-from registry.errors import join
 
-DATA_NAME, ENVIRONMENT_NAME = "data.json", "environment.json"
-_OWN = {SPEC_NAME, IMPORTS_NAME, DATA_NAME, ENVIRONMENT_NAME}
+ENVIRONMENT_NAME, LOCK_NAME = "environment.json", "run.lock"
+_OWN = {SPEC_NAME, IMPORTS_NAME, DATA_NAME, ENVIRONMENT_NAME, LOCK_NAME}
 
 
 class RunFolder:
@@ -29,6 +30,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock: TextIO | None = None
 
     def stage(self, name: str) -> Path:
         """All that belongs to one stage."""
@@ -77,7 +79,7 @@ class RunFolder:
         except UnicodeDecodeError:
             raise InputError.of(str(self.path / SPEC_NAME), "is not a text file") from None
         remembered = self.path / IMPORTS_NAME
-        folders = _read(remembered).values() if remembered.is_file() else ()
+        folders = read_object(remembered).values() if remembered.is_file() else ()
         import_modules(experiment.imports, map(Path, folders))
         return experiment
 
@@ -97,14 +99,20 @@ class RunFolder:
             if all(entry.name.removesuffix(".partial") in _OWN for entry in self.path.iterdir()):
                 return  # empty, or :meth:`begin` was cut short
             raise InputError.of(str(self.path), "is not empty and holds no run", "an empty or new --work-dir")
-        there = _read(self.path / SPEC_NAME)
+        there = read_object(self.path / SPEC_NAME)
         if changes := differences(there, json.loads(dump(experiment))):
             shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
             raise InputError.of(
                 str(self.path), f"holds a run of another spec ({shown})", "another --work-dir, or --restart"
             )
         data = self.path / DATA_NAME
-        if data.is_file() and (known := _read(data).get("fingerprint")) != fingerprint:
+        if not data.is_file():
+            raise InputError.of(
+                str(data),
+                "is missing: the run folder is damaged",
+                "the file put back, another --work-dir, or --restart",
+            )
+        if (known := read_object(data).get("fingerprint")) != fingerprint:
             raise InputError.of(
                 str(self.path),
                 f"holds a run on other data (fingerprint {str(known)[:12]}, now {fingerprint[:12]})",
@@ -112,68 +120,78 @@ class RunFolder:
             )
 
     def put_aside(self) -> Path | None:
-        """Move an earlier run out of the way; returns where it is now, None if there was none."""
+        """Move an earlier run out of the way; returns where it is now, None if there was none.
+
+        Raises:
+            InputError: another process trains in it.
+        """
         if not (self.path / SPEC_NAME).is_file():
             return None
+        self._claim()
         number, path = 1, self.path if self.path.name.strip(".") else self.path.resolve()
         while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
             number += 1
         path.rename(aside)
+        self.release()  # the lock went with the folder
         return aside
 
     def begin(self, experiment: Experiment, fingerprint: str) -> None:
-        """Create the folder, or enter it again, with the run's own description in it; the spec is written last."""
+        """Create the folder, or enter it again, with the run's own description in it; the spec is written last.
+
+        No other process can begin in it until :meth:`release`, or until this process ends.
+
+        Raises:
+            InputError: another process trains in it.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        if (self.path / SPEC_NAME).is_file():
+        self._claim()
+        begun = (self.path / SPEC_NAME).is_file()
+        if not begun:
+            self._write(DATA_NAME, {"component": str(experiment.data), "fingerprint": fingerprint})
+            self._write(IMPORTS_NAME, module_folders(experiment))
+        self._write(ENVIRONMENT_NAME, [*self._environments(), _environment()])
+        if not begun:
+            write_whole(self.path / SPEC_NAME, dump(experiment))
+
+    def release(self) -> None:
+        """Let other processes train in the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _claim(self) -> None:
+        if self._lock is not None:
             return
-        self._write(DATA_NAME, {"component": str(experiment.data), "fingerprint": fingerprint})
-        self._write(IMPORTS_NAME, module_folders(experiment))
-        self._write(
-            ENVIRONMENT_NAME,
-            {
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "command": sys.argv,
-                "versions": versions(),
-            },
-        )
-        write_whole(self.path / SPEC_NAME, dump(experiment))
+        lock = (self.path / LOCK_NAME).open("a")
+        try:
+            # Not flock: loader processes would inherit that, and hold it after a run that was killed.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # it depends on the system which
+            lock.close()
+            raise InputError.of(str(self.path), "another process trains in it", "another --work-dir") from None
+        self._lock = lock
+
+    def _environments(self) -> list[Any]:
+        """A record for each earlier start."""
+        path = self.path / ENVIRONMENT_NAME
+        if not path.is_file():
+            return []
+        known = read_json(path)
+        if not isinstance(known, list):
+            raise InputError.of(str(path), "is damaged (no JSON list)", "a list of records, or no such file")
+        return known
 
     def _write(self, name: str, content: Any) -> None:
         write_whole(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
-def differences(there: Any, here: Any, path: str = "") -> list[str]:
-    """Where two pieces of JSON data differ, a clause each: ``training.iterations is 100 there, 200 here``."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        keys = [*there, *(key for key in here if key not in there)]
-        return [d for key in keys for d in differences(there.get(key), here.get(key), join(path, key))]
-    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        pairs = enumerate(zip(there, here, strict=True))
-        return [d for index, (one, other) in pairs for d in differences(one, other, f"{path}[{index}]")]
-    if there == here:
-        return []
-    return [f"{path} is {_short(there)} there, {_short(here)} here"]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object that describes the run.
-
-    Raises:
-        InputError: the file is none.
-    """
-    try:
-        data = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError.of(str(path), f"is damaged ({error})") from None
-    if not isinstance(data, dict):
-        raise InputError.of(str(path), "is damaged (no JSON object)")
-    return data
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _environment() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "versions": versions(),
+    }
 
 
 def _first_existing(path: Path) -> Path:

@@ -91,7 +91,7 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
 
 
 class StageRunner(Runner):  # type: ignore[misc]  # MMEngine is untyped
-    """An MMEngine runner less its reports at each start: ``environment.json`` and ``spec.json`` have them once."""
+    """An MMEngine runner less its reports at each start: ``environment.json`` and ``spec.json`` have them."""
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         return
@@ -134,7 +134,8 @@ def make_runner(
         work_dir: MMEngine's own, for its log and for what hooks of the user's own write.
         tensorboard: folder of the TensorBoard events.
     """
-    stock = dict.fromkeys(("timer", "logger", "param_scheduler", "checkpoint", "sampler_seed"))
+    # MMEngine's runtime_info, too: it waits for the device at each iteration, and keeps every value ever logged.
+    stock = dict.fromkeys(("runtime_info", "timer", "logger", "param_scheduler", "checkpoint", "sampler_seed"))
     return StageRunner(
         model=model,
         work_dir=str(work_dir),

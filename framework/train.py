@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from framework.artifact import MANIFEST, read_manifest
+from framework.artifact import MANIFEST, read_own_manifest
 from framework.check_data import open_data
 from framework.experiment import Experiment
 from framework.graph import Stage
@@ -25,7 +25,8 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
 
     Raises:
         InputError: before anything is written: a stage cannot train yet, the data does not fit the graph,
-            or ``work_dir`` holds something else.
+            or ``work_dir`` holds something else, or another process trains in it. Later: a finished stage
+            is not one of this experiment, or training diverged.
     """
     refuse_joint(experiment)
     run = RunFolder(work_dir)
@@ -34,13 +35,16 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
     if restart:
         _restart(run)
     run.refuse_others(experiment, dataset.fingerprint)
-    run.begin(experiment, dataset.fingerprint)
-    for number, stage in enumerate(stages, 1):
-        if is_done(run, stage):
-            say(f"{stage.name}: done ({read_manifest(run.artifact(stage.name)).iterations} iterations)")
-            continue
-        say(f"{stage.name}: stage {number} of {len(stages)}, {stage.clip}")
-        train_stage(run, experiment, stage, dataset)
+    try:
+        run.begin(experiment, dataset.fingerprint)
+        for number, stage in enumerate(stages, 1):
+            if is_done(run, stage):
+                say(f"{stage.name}: done ({_iterations_done(run, experiment, stage)} iterations)")
+                continue
+            say(f"{stage.name}: stage {number} of {len(stages)}, {stage.clip}")
+            train_stage(run, experiment, stage, dataset)
+    finally:
+        run.release()
     _summary(run, stages)
     return run
 
@@ -61,6 +65,11 @@ def refuse_joint(experiment: Experiment) -> None:
 def is_done(run: RunFolder, stage: Stage) -> bool:
     """Whether the stage's artifact is there."""
     return (run.artifact(stage.name) / MANIFEST).is_file()
+
+
+def _iterations_done(run: RunFolder, experiment: Experiment, stage: Stage) -> int:
+    source = run.artifact(stage.source) if stage.source else None
+    return read_own_manifest(run.artifact(stage.name), experiment, stage, source).iterations
 
 
 def _asked(run: RunFolder, experiment: Experiment, only: str | None, *, restart: bool) -> list[Stage]:

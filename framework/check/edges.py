@@ -12,6 +12,7 @@ from components.views import View
 from framework.build import build_data_route, build_stage_view, build_view, stage_path
 from framework.check.findings import Findings
 from framework.check.repair import is_stand_in
+from framework.check.views import check_applied, noise
 from framework.experiment import Experiment
 from framework.graph import Stage, StageGraph
 from registry import Problem
@@ -27,6 +28,9 @@ def check_edges(experiment: Experiment, findings: Findings) -> None:
     for stage in graph.stages:
         _view(graph, stage, findings)
         _window(stage, findings)
+        needed = [f"{stage_path(stage)}.{part}" for part in ("clip", "source", "view", "window")]
+        if stage.view is not None and findings.sound(*needed):
+            check_applied(stage, findings)
     if connected:
         for stage in reversed(graph.order()):  # what a stage's data comes through is looked at before it
             _data(graph, stage, findings)
@@ -130,9 +134,9 @@ def _window(stage: Stage, findings: Findings) -> None:
 def _data(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     """The data leads to the stage's clip, by whichever way one takes."""
     where, component = f"{stage_path(stage)}.data_view", stage.data_view
-    if component is None and graph.consumers(stage.name):
-        _ways_agree(graph, stage, findings)
-    elif findings.sound(where, f"{stage_path(stage)}.view", f"{stage_path(stage)}.clip", "graph.clip"):
+    if (component is not None or not graph.consumers(stage.name)) and findings.sound(
+        where, f"{stage_path(stage)}.view", f"{stage_path(stage)}.clip", "graph.clip"
+    ):
         if component is None:
             made: Clip | None = graph.clip
             what = f"is missing: graph.clip is {graph.clip}, but the stage's clip is {stage.clip}"
@@ -141,18 +145,22 @@ def _data(graph: StageGraph, stage: Stage, findings: Findings) -> None:
             what = f"makes {made} of graph.clip, which is {graph.clip}, but the stage's clip is {stage.clip}"
         if made not in (None, stage.clip):
             findings.add(where, what, f"a view that makes {stage.clip}")
+    _ways_agree(graph, stage, findings)
 
 
 def _ways_agree(graph: StageGraph, stage: Stage, findings: Findings) -> None:
-    """Where several stages share a source, its real videos are the same through each of them."""
+    """A stage's real videos are the same by its own view of the data and through each stage it is the source of."""
     where, consumers = f"{stage_path(stage)}.data_view", graph.consumers(stage.name)
     relied = [f"{stage_path(each)}.{part}" for each in _above(graph, stage) for part in ("clip", "view", "data_view")]
-    if len(consumers) < 2 or not findings.sound(where, "graph.clip", *relied):
+    ways = len(consumers) + (stage.data_view is not None)
+    if not consumers or ways < 2 or not findings.sound(where, f"{stage_path(stage)}.clip", "graph.clip", *relied):
         return
-    videos = findings.attempt(where, partial(_videos, graph, consumers))
+    videos = findings.attempt(where, partial(_videos, graph, stage))
     if videos is not None and not all(torch.allclose(videos[0], other, atol=1e-5) for other in videos[1:]):
+        own = "" if stage.data_view is None else "it and "
         names = ", ".join(consumer.name for consumer in consumers)
-        findings.add(where, f"the views of {names} make different videos of the same data", "views that agree")
+        what = f"{own}the view{'s' * (len(consumers) > 1)} of {names} make different videos of the same data"
+        findings.add(where, what, "views that agree")
 
 
 def _above(graph: StageGraph, stage: Stage) -> list[Stage]:
@@ -161,13 +169,18 @@ def _above(graph: StageGraph, stage: Stage) -> list[Stage]:
     return consumers + [above for consumer in consumers for above in _above(graph, consumer)]
 
 
-def _videos(graph: StageGraph, consumers: list[Stage]) -> list[Tensor]:
-    """The source's clip of one video of noise, as it comes through each of its consumers."""
-    noise = torch.rand(graph.clip.shape(1), generator=torch.Generator().manual_seed(0)) * 2 - 1
+def _videos(graph: StageGraph, stage: Stage) -> list[Tensor]:
+    """The stage's clip of one video of noise, by its own view of the data and through each of its consumers."""
+    routes: list[list[View | None]] = []
+    if stage.data_view is not None:
+        routes.append([build_view(stage.data_view)])
+    routes += [
+        [*build_data_route(graph, consumer), build_stage_view(consumer)] for consumer in graph.consumers(stage.name)
+    ]
     videos = []
-    for consumer in consumers:
-        video = noise
-        for view in [*build_data_route(graph, consumer), build_stage_view(consumer)]:
+    for route in routes:
+        video = noise(graph.clip)
+        for view in route:
             video = video if view is None else view(video)
         videos.append(video)
     return videos

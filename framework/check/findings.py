@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import attrs
@@ -38,16 +38,32 @@ class Findings:
         marked = [*(problem.where for problem in self.problems), *self._doubtful]
         return not any(_inside(mark, path) or _inside(path, mark) for mark in marked for path in paths)
 
-    def attempt(self, where: str, make: Callable[[], T]) -> T | None:
-        """The result of ``make``, or None with its failure noted, under ``where`` unless it says so itself."""
+    def attempt(self, where: str, make: Callable[[], T], given: Mapping[str, str] | None = None) -> T | None:
+        """The result of ``make``, or None with its failure noted, under ``where`` unless it says so itself.
+
+        ``given`` says from which fields of the spec the component at ``where`` is given its parameters; what it
+        has against one of them is noted at that field.
+        """
         try:
             return make()
         except InputError as error:
-            self.take(error if all(_inside(problem.where, where) for problem in error.problems) else error.under(where))
+            if isinstance(error.__cause__, Exception):
+                self.cause = self.cause or error.__cause__
+            own = all(_inside(problem.where, where) for problem in error.problems)
+            moves = {f"{where}.{name}": field for name, field in (given or {}).items()}
+            self.problems += [_moved(problem, moves) for problem in (error if own else error.under(where)).problems]
         except Exception as error:  # noqa: BLE001  # a component of the user's own may fail in any way
             self.cause = self.cause or error
             self.add(where, f"fails with {type(error).__name__}: {next(iter(str(error).splitlines()), '(no message)')}")
         return None
+
+
+def _moved(problem: Problem, moves: Mapping[str, str]) -> Problem:
+    """The problem at the place that ``moves`` names for its own, if any."""
+    for place, field in moves.items():
+        if _inside(problem.where, place):
+            return attrs.evolve(problem, where=field + problem.where.removeprefix(place))
+    return problem
 
 
 def _inside(path: str, outer: str) -> bool:

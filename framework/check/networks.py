@@ -8,12 +8,14 @@ import attrs
 import torch
 from torch import Tensor
 
-from components.clip import Clip
+from components.clip import Clip, Span
+from components.generators import Generator
 from framework.build import build_discriminators, build_generator, build_loss, build_stage_view, stage_path
 from framework.check.findings import Findings
+from framework.check.views import as_clip, as_tensor
 from framework.experiment import Experiment
 from framework.graph import Stage, StageGraph
-from registry import DISCRIMINATORS, GENERATORS, InputError
+from registry import DISCRIMINATORS, GENERATORS, InputError, Registry
 from registry.options import given_to
 
 _BATCH = 2
@@ -30,9 +32,8 @@ def check_networks(experiment: Experiment, findings: Findings) -> None:
         _trained_on_its_own(graph, stage, findings)
         needed = [f"{where}.{part}" for part in ("clip", "source", "view", "window")]
         if findings.sound(*needed, "graph.classes"):
-            findings.attempt(f"{where}.view", partial(_apply_view, stage))
-            if findings.sound(f"{where}.view"):
-                _generator(graph, stage, findings)
+            _generator(graph, stage, findings)
+            if findings.sound(*needed, "graph.classes"):
                 _discriminators(graph, stage, findings)
         if findings.sound(f"{where}.loss"):
             findings.attempt(f"{where}.loss", partial(build_loss, stage))
@@ -49,18 +50,6 @@ def _trained_on_its_own(graph: StageGraph, stage: Stage, findings: Findings) -> 
         findings.add(f"{where}.discriminators", "a stage that trains on its own needs one", _discriminators_for(stage))
 
 
-def _apply_view(stage: Stage) -> None:
-    """The view can be applied to the window, and makes of it what it declares."""
-    view = build_stage_view(stage)
-    if view is None:
-        return
-    declared, made = view.clip(stage.training_clip), view(_video(stage.training_clip))
-    if not isinstance(made, Tensor) or tuple(made.shape) != declared.shape(_BATCH):
-        raise InputError.of(
-            "", f"makes {_as_clip(made, declared)} of the stage's window", f"{declared}, as it declares"
-        )
-
-
 def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
     where = f"{stage_path(stage)}.generator"
     if not findings.sound(where):
@@ -72,18 +61,60 @@ def _generator(graph: StageGraph, stage: Stage, findings: Findings) -> None:
         what = f"{stage.generator.type} takes no low-resolution video, but the stage has the source {stage.source!r}"
         findings.add(where, what, _generators(view=True))
     else:
-        findings.attempt(where, partial(_generate, graph, stage))
+        findings.attempt(where, partial(_generate, graph, stage), _given(GENERATORS, stage.generator.type, stage))
 
 
 def _generate(graph: StageGraph, stage: Stage) -> None:
+    """The generator makes the window, and the other lengths that it is run at (section 3.2)."""
     with _META:
         generator = build_generator(graph, stage)
     z = torch.zeros(_BATCH, generator.noise_dim, device=_META)
     video = generator(z, _labels(graph), _low_resolution(stage))
     if not isinstance(video, Tensor) or tuple(video.shape) != stage.training_clip.shape(_BATCH):
-        raise InputError.of(
-            "", f"makes {_as_clip(video, stage.clip)}, not the stage's window", str(stage.training_clip)
-        )
+        raise InputError.of("", f"makes {as_clip(video, stage.clip)}, not the stage's window", str(stage.training_clip))
+    for span in _spans(graph, stage):
+        _generate_span(graph, stage, generator, z, span)
+
+
+def _spans(graph: StageGraph, stage: Stage) -> list[Span]:
+    """What else the generator is run at: the whole clip, as a trained stage is unrolled, and a part from its middle.
+
+    A part is asked for where the stage, or one that trains on its videos, has a window.
+    """
+    frames, window = stage.clip.frames, stage.training_clip.frames
+    view = build_stage_view(stage)
+    time = 1 if view is None else view.time
+    if window < frames:
+        start = (frames - window) // 2 // time * time
+        return [Span.whole(frames), Span(start, start + window, frames)]
+    if any(each.training_clip != each.clip for each in graph.consumers(stage.name)):
+        part = max(1, frames // 2)  # the whole clip is the window that the generator has just made
+        start = (frames - part) // 2 // time * time
+        return [Span(start, start + part, frames)]
+    return [Span.whole(frames)]
+
+
+def _generate_span(graph: StageGraph, stage: Stage, generator: Generator, z: Tensor, span: Span) -> None:
+    """The generator is run as a cascade runs it."""
+    allowed = "a generator of any frames of its clip"
+    try:
+        needed = generator.source_span(span)
+        view = build_stage_view(stage)
+        if needed is None or view is None:
+            x_l = None
+        else:
+            x_l = _video(attrs.evolve(view.clip(stage.clip), frames=needed.frames))
+        with torch.no_grad():
+            video = generator(z, _labels(graph), x_l, span)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "(no message)")
+        what = f"makes the stage's window, but fails with {type(error).__name__} when asked for {span}: {reason}"
+        raise InputError.of("", what, allowed) from error
+    if not isinstance(video, Tensor) or tuple(video.shape) != attrs.evolve(stage.clip, frames=span.frames).shape(
+        _BATCH
+    ):
+        what = f"makes the stage's window, but {as_clip(video, stage.clip)} when asked for {span}"
+        raise InputError.of("", what, allowed)
 
 
 def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None:
@@ -95,7 +126,8 @@ def _discriminators(graph: StageGraph, stage: Stage, findings: Findings) -> None
             what = f"{component.type} compares with a source, but the stage has none"
             findings.add(where, what, _discriminators_for(stage))
         else:
-            findings.attempt(where, partial(_score, graph, stage, name))
+            given = _given(DISCRIMINATORS, component.type, stage)
+            findings.attempt(where, partial(_score, graph, stage, name), given)
 
 
 def _score(graph: StageGraph, stage: Stage, name: str) -> None:
@@ -105,7 +137,14 @@ def _score(graph: StageGraph, stage: Stage, name: str) -> None:
         discriminator = build_discriminators(graph, alone)[name]
     scores = discriminator(_video(stage.training_clip), _labels(graph), _low_resolution(stage))
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != _BATCH:
-        raise InputError.of("", f"gives {_as_tensor(scores)} as scores", f"a tensor of shape ({_BATCH}, outputs)")
+        raise InputError.of("", f"gives {as_tensor(scores)} as scores", f"a tensor of shape ({_BATCH}, outputs)")
+
+
+def _given(kind: Registry, name: str, stage: Stage) -> dict[str, str]:
+    """The fields of the spec that a component of the stage is given, by its parameter."""
+    where = stage_path(stage)
+    fields = {"clip": f"{where}.clip", "view": f"{where}.view", "classes": "graph.classes"}
+    return {parameter: fields[parameter] for parameter in given_to(kind.find(name))}
 
 
 def _low_resolution(stage: Stage) -> Tensor | None:
@@ -132,14 +171,3 @@ def _compares(discriminator: str) -> bool:
 
 def _discriminators_for(stage: Stage) -> str:
     return ", ".join(name for name in DISCRIMINATORS.names() if stage.source is not None or not _compares(name))
-
-
-def _as_clip(video: object, like: Clip) -> str:
-    if not isinstance(video, Tensor) or video.dim() != 5:
-        return _as_tensor(video)
-    _, frames, channels, height, width = video.shape
-    return str(Clip(frames, height, width, channels, like.stride))
-
-
-def _as_tensor(value: object) -> str:
-    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

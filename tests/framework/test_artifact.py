@@ -10,8 +10,8 @@ from stage_makers import ready
 from tiny_runs import GENERATOR, copy_of, flip_byte, run_of, two_stages
 
 from framework import artifact as module
-from framework import load, use
-from framework.artifact import load_cascade, manifest_digest, read_manifest, save_artifact
+from framework import dump, load, use
+from framework.artifact import load_cascade, load_link, manifest_digest, read_manifest, save_artifact
 from framework.build import build_generator
 from framework.checkpoint import file_digest
 from registry import InputError
@@ -32,7 +32,13 @@ def generators():
 
 
 def save(folder, generators, stage="base", source=None) -> None:
-    facts = {"stage": stage, "iterations": 4, "statistics_frames": 4, "data": "f", "classes": ("a", "b", "c", "d")}
+    facts = {
+        "stage": stage,
+        "iterations": 4,
+        "statistics_frames": EXPERIMENT.graph[stage].clip.frames,
+        "data": "f",
+        "classes": ("a", "b", "c", "d"),
+    }
     save_artifact(folder / stage, EXPERIMENT, generators[stage], **facts, source=source)
 
 
@@ -149,11 +155,93 @@ def test_another_stages_artifact_is_refused(saved):
         load_both(saved)
 
 
+def change(folder, **facts) -> None:
+    """Another fact in a manifest."""
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+
+
+def respecify(saved, stage, experiment) -> None:
+    """Another spec in an artifact without a source, its digest right."""
+    (saved / stage / "spec.json").write_text(dump(experiment))
+    digests = read_manifest_unchecked(saved / stage)["digests"]
+    change(saved / stage, digests={**digests, "spec.json": file_digest(saved / stage / "spec.json")}, source=None)
+
+
+def read_manifest_unchecked(folder) -> dict:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (attrs.evolve(EXPERIMENT, seed=9), "seed is 9 there, 0 here"),
+        (two_stages(iterations=5), "training.iterations is 5 there, 4 here"),
+        (
+            attrs.evolve(EXPERIMENT, data=use("SyntheticClips", clips=9, frames=10, size=8)),
+            "data.options.clips is 9 there,",
+        ),
+    ],
+)
+def test_an_artifact_of_another_spec_is_refused(saved, other, difference):
+    """Whole and of the right stage, but trained by another spec: the first difference is said, in one line."""
+    respecify(saved, "base", other)
+    with pytest.raises(InputError) as caught:
+        load_both(saved, "base")
+    assert str(caught.value).startswith(f"{saved}/base: was trained by another spec ({difference}")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_artifact_of_other_data_is_refused(trained, tmp_path):
+    """An artifact in a run folder is of the data that the run is on."""
+    run = copy_of(trained, tmp_path / "run")
+    load_cascade(run.artifacts(EXPERIMENT), EXPERIMENT, "full")
+    change(run.artifact("base"), data="0123456789abcdef")
+    with pytest.raises(InputError, match=f"^{run.artifact('base')}: was trained on other data .fingerprint 012345678"):
+        load_cascade(run.artifacts(EXPERIMENT), EXPERIMENT, "base")
+
+
+def test_statistics_of_another_length_are_refused(saved):
+    """Standing statistics belong to a length, which is to be that of the stage's clip."""
+    change(saved / "base", statistics_frames=5)
+    with pytest.raises(InputError, match=f"^{saved}/base: has statistics of 5 frames, the stage's clip has 4"):
+        load_both(saved, "base")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_becomes_no_artifact(tmp_path, generators, value):
+    """Statistics can overflow after the last checkpoint; nothing of it is written."""
+    name, buffer = next((name, b) for name, b in generators["base"].named_buffers() if name.endswith("running_var"))
+    kept = buffer.clone()
+    buffer.view(-1)[0] = value
+    try:
+        with pytest.raises(InputError, match=f"base: is not written: {name} is not finite"):
+            save(tmp_path, generators)
+    finally:
+        buffer.copy_(kept)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_on_the_disk_before_their_digest(tmp_path, generators, monkeypatch):
+    """A power cut leaves no manifest of weights that were never written out, nor a folder that was never named."""
+    done = []
+    for name in ("sync", "file_digest"):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda path, name=name, original=original: (done.append((name, path.name)), original(path))[1]
+        )
+    save(tmp_path, generators)
+    assert done.index(("sync", "generator.safetensors")) < done.index(("file_digest", "generator.safetensors"))
+    assert done[-1] == ("sync", tmp_path.name)
+
+
 def test_an_artifact_of_other_widths_is_refused(saved):
     """Where a spec was changed behind an artifact's back, the error names the weights' file in one line."""
     other = two_stages(full={"generator": use("UpsamplingGenerator", **{**GENERATOR, "channels": 3})})
+    shutil.rmtree(saved / "base")
+    respecify(saved, "full", other)
     with pytest.raises(InputError, match=f"^{saved}/full/generator.safetensors: does not fit") as caught:
-        load_cascade({stage: saved / stage for stage in ("base", "full")}, other, "full")
+        load_link(saved / "full", other, other.graph["full"], None)
     assert "\n" not in str(caught.value)
 
 
@@ -163,7 +251,7 @@ def test_a_chain_from_two_runs_is_refused(trained, tmp_path):
     run = copy_of(trained, tmp_path / "run")
     shutil.rmtree(run.artifact("base"))
     shutil.copytree(other.artifact("base"), run.artifact("base"))
-    with pytest.raises(InputError, match="was trained on another artifact"):
+    with pytest.raises(InputError, match=r"another spec \(seed is 9 there, 0 here\)"):
         load_cascade(run.artifacts(EXPERIMENT), EXPERIMENT, "full")
 
 

@@ -29,15 +29,41 @@ class ToyGenerator(Generator):
         self.clip, self.gives = clip, gives
 
     def forward(self, z, y=None, x_l=None, span=None):
-        video = z.new_zeros(self.clip.shape(len(z)))
-        return {"video": video, "half": video[:, ::2], "flat": video.flatten(1), "nothing": None}[self.gives]
+        if span is not None and span.frames != self.clip.frames and self.gives == "a window or an error":
+            raise RuntimeError("first line\nsecond line")
+        window = span is None or self.gives == "a window"
+        video = z.new_zeros(attrs.evolve(self.clip, frames=self.clip.frames if window else span.frames).shape(len(z)))
+        return {
+            "a window": video,
+            "a window or an error": video,
+            "video": video,
+            "half": video[:, ::2],
+            "flat": video.flatten(1),
+            "nothing": None,
+        }[self.gives]
 
 
 class ToyUpsampler(ToyGenerator):
     """The same, with a source."""
 
-    def __init__(self, clip, view) -> None:
-        super().__init__(clip)
+    def __init__(self, clip, view, *, gives: str = "video", takes: str = "all it needs") -> None:
+        super().__init__(clip, gives=gives)
+        self.view, self.takes = view, takes
+
+    def source_span(self, span):
+        return None if self.takes == "nothing" else span.shrunk(self.view.time)
+
+    def forward(self, z, y=None, x_l=None, span=None):
+        if span is not None:
+            assert x_l is not None and x_l.shape[1] == self.source_span(span).frames, "wrong x_l"
+        return super().forward(z, y, x_l, span)
+
+
+class FussyGenerator(ToyGenerator):
+    """Refuses what it is given, as an option says."""
+
+    def __init__(self, clip, view=None, classes=None, *, refuses: str) -> None:
+        raise InputError.of(refuses, "is refused")
 
 
 class ToyDiscriminator(Discriminator):
@@ -49,6 +75,13 @@ class ToyDiscriminator(Discriminator):
 
     def forward(self, x, y=None, x_l=None):
         return {"scores": x.mean((2, 3, 4)), "video": x, "scalar": x.mean(), "nothing": None}[self.gives]
+
+
+class FussyDiscriminator(ToyDiscriminator):
+    """The same."""
+
+    def __init__(self, clip, view=None, classes=None, *, refuses: str) -> None:
+        raise InputError.of(refuses, "is refused")
 
 
 class ClumsyView(NearestView):
@@ -69,6 +102,19 @@ class ClumsyView(NearestView):
         return video if self.fails == "size" else super().scale(video)
 
 
+class MixingView(NearestView):
+    """A view of each frame and the one that many frames before it; minus means after."""
+
+    def __init__(self, *, time: int = 1, space: int = 1, before: int) -> None:
+        super().__init__(time=time, space=space)
+        self.before = before
+
+    def scale(self, video):
+        others = range(video.shape[1])
+        others = [min(max(frame - self.before, 0), others[-1]) for frame in others]
+        return super().scale((video + video[:, others]) / 2)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def toys():
     """The classes above can be named in specs as long as this file's tests last."""
@@ -78,9 +124,17 @@ def toys():
             (GENERATORS, ToyUpsampler),
             (DISCRIMINATORS, ToyDiscriminator),
             (VIEWS, ClumsyView),
+            (VIEWS, MixingView),
         ]:
             patch.setitem(kind._classes.module_dict, cls.__name__, cls)
         yield
+
+
+@pytest.fixture
+def fussy(monkeypatch):
+    """Components that refuse can be named in specs; not always, since errors list the names there are."""
+    for kind, cls in [(GENERATORS, FussyGenerator), (DISCRIMINATORS, FussyDiscriminator)]:
+        monkeypatch.setitem(kind._classes.module_dict, cls.__name__, cls)
 
 
 def toy_base(**changes):
@@ -123,7 +177,8 @@ NEAREST_IN_STEPS = use("Compose", views=[use("NearestView", time=2), use("Neares
         toy(toy_stage(), toy_base()),
         toy(toy_base(), toy_stage("a"), toy_stage("b")),
         toy(toy_base(), toy_stage("a"), toy_stage("b", view=NEAREST_IN_STEPS)),
-        toy(toy_base(data_view=NEAREST), toy_stage("a"), toy_stage("b", view=AREA)),
+        toy(toy_base(data_view=NEAREST_IN_STEPS), toy_stage("a"), toy_stage("b")),
+        toy(toy_base(), toy_stage(view=use("MixingView", time=2, space=2, before=1), window=None)),
         toy(toy_base(), toy_stage(data_view=use("NearestView", space=2)), clip=Clip(8, 16, 16)),
         toy(toy_base(discriminators={}), toy_stage(joint=True)),
         toy(toy_base(training={"iterations": 3}), toy_stage()),
@@ -131,6 +186,7 @@ NEAREST_IN_STEPS = use("Compose", views=[use("NearestView", time=2), use("Neares
     ids=[
         "two stages", "unconditional", "one stage", "three stages", "no window", "smallest window", "whole window",
         "declared upside down", "branches", "branches by other ways to the same", "branches below a view of the data",
+        "view across frames without a window",
         "view of the data", "joint", "training of its own",
     ],
 )  # fmt: skip
@@ -188,6 +244,10 @@ MISTAKES = {
     "training": (
         {"training.batch_size": True},
         "training.batch_size: True is not allowed; allowed: int, at least 1",
+    ),
+    "betas that Adam refuses": (
+        {"training.betas": [0.0, 1.0]},
+        "training.betas[1]: 1.0 is not allowed; allowed: number, at least 0 and less than 1",
     ),
     "imports": ({"imports": "mine"}, "imports: 'mine' is not allowed; allowed: list of text"),
     "classes": ({"graph.classes": 0}, "graph.classes: 0 is not allowed; allowed: int, at least 1 | null"),
@@ -496,6 +556,43 @@ class TestViews:
             "allowed: a view that makes 16x16/16 @1"
         ]
 
+    @pytest.mark.parametrize(
+        ("own", "views", "line"),
+        [
+            (AREA, [NEAREST], "it and the view of a make"),
+            (NEAREST, [AREA], "it and the view of a make"),
+            (AREA, [NEAREST, NEAREST], "it and the views of a, b make"),
+            (NEAREST, [NEAREST, AREA], "it and the views of a, b make"),
+        ],
+    )
+    def test_of_the_data_that_disagree_with_a_consumer(self, own, views, line):
+        """A source's own view of the data makes the videos that the stages above it see."""
+        stages = [toy_stage(name, view=view) for name, view in zip("ab", views, strict=False)]
+        assert problems_of(toy(toy_base(data_view=own), *stages)) == [
+            f"graph.stages.base.data_view: {line} different videos of the same data; allowed: views that agree"
+        ]
+
+    def test_that_fail_under_a_view_of_the_data(self):
+        """Where a consumer's view is wrong, nothing is concluded about its agreement with the view of the data."""
+        for fails in ("size", "forward"):
+            top = toy_stage(view=use("ClumsyView", time=2, space=2, fails=fails))
+            lines = problems_of(toy(toy_base(data_view=NEAREST), top))
+            assert [line.partition(":")[0] for line in lines] == ["graph.stages.full.view"]
+
+    @pytest.mark.parametrize("before", [1, -2, 3])
+    @pytest.mark.parametrize("window", [2, 6])
+    def test_that_mix_frames_across_windows(self, before, window):
+        """A window of the view must be the view of the window, whichever way frames are mixed (section 3.2)."""
+        view = use("MixingView", time=2, space=2, before=before)
+        assert problems_of(toy(toy_base(), toy_stage(view=view, window=window))) == [
+            "graph.stages.full.view: makes other frames of a window than of the whole clip, so its stage cannot train "
+            "on windows; allowed: a view that looks at no frame beyond the window, or no window"
+        ]
+
+    def test_that_mix_frames_inside_a_window_alone(self):
+        """Means over the frames that one frame of the view stands for stay inside the window."""
+        check(toy(toy_base(), toy_stage(view=AREA, window=2)))
+
     @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
     def test_of_branches_that_disagree(self, names):
         """Two stages on one source must see it as one video of the same data; where they do not, it is said once."""
@@ -568,7 +665,7 @@ class TestNetworks:
             (
                 toy(toy_base(clip=Clip(8, 12, 12), generator=use("DVDGenerator")), clip=Clip(8, 12, 12)),
                 [
-                    "graph.stages.base.generator.clip: 12x12 cannot be generated; "
+                    "graph.stages.base.clip: 12x12 cannot be generated; "
                     "allowed: a square of 4, 8, 16, 32, 64, 128, ... pixels"
                 ],
             ),
@@ -633,6 +730,73 @@ class TestNetworks:
     def test_one_line_each(self, spec, lines):
         """What a network cannot do in its place is said at that network."""
         assert problems_of(spec) == lines
+
+    @pytest.mark.parametrize(
+        ("spec", "line"),
+        [
+            (
+                toy(toy_base(), toy_stage(generator=use("ToyUpsampler", gives="a window"))),
+                "full.generator: makes the stage's window, but 8x8/4 @1 when asked for frames 0..8 of 8",
+            ),
+            (
+                toy(toy_base(), toy_stage(generator=use("ToyUpsampler", gives="a window or an error"))),
+                "full.generator: makes the stage's window, but fails with RuntimeError when asked for "
+                "frames 0..8 of 8: first line",
+            ),
+            (
+                toy(toy_base(), toy_stage(generator=use("ToyUpsampler", takes="nothing"))),
+                "full.generator: makes the stage's window, but fails with AssertionError when asked for "
+                "frames 0..8 of 8: wrong x_l",
+            ),
+            (
+                toy(toy_base(generator=use("ToyGenerator", gives="a window")), toy_stage()),
+                "base.generator: makes the stage's window, but 4x4/4 @2 when asked for frames 1..3 of 4",
+            ),
+        ],
+    )
+    def test_at_the_window_alone(self, spec, line):
+        """A generator that does not apply at the other lengths it will be asked for is refused."""
+        assert problems_of(spec) == [f"graph.stages.{line}; allowed: a generator of any frames of its clip"]
+
+    def test_at_the_only_length(self):
+        """Where nothing has a window, a generator of the whole clip is enough."""
+        check(toy(toy_base(generator=use("ToyGenerator", gives="a window")), toy_stage(window=None)))
+
+    def test_cause_of_a_failure_beyond_the_window(self):
+        """It is there for --debug, as any other."""
+        with pytest.raises(InputError) as caught:
+            check(toy(toy_base(), toy_stage(generator=use("ToyUpsampler", gives="a window or an error"))))
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+    @pytest.mark.parametrize(
+        ("refuses", "where"),
+        [
+            ("clip", "graph.stages.full.clip"),
+            ("clip.height", "graph.stages.full.clip.height"),
+            ("view", "graph.stages.full.view"),
+            ("classes", "graph.classes"),
+        ],
+    )
+    def test_what_they_are_given(self, fussy, refuses, where):
+        """What a network has against what its stage gives it is said of the stage's field, and once."""
+        options = {"refuses": refuses}
+        generator, discriminator = use("FussyGenerator", **options), use("FussyDiscriminator", **options)
+        for changes in (
+            {"generator": generator},
+            {"discriminators": {"a": discriminator}},
+            {"generator": generator, "discriminators": {"a": discriminator}},
+        ):
+            assert problems_of(toy(toy_base(), toy_stage(**changes))) == [f"{where}: is refused"]
+
+    def test_options_of_their_own(self, fussy):
+        """An option stays the component's."""
+        for changes, where in (
+            ({"generator": use("FussyGenerator", refuses="refuses")}, "generator"),
+            ({"discriminators": {"a": use("FussyDiscriminator", refuses="refuses")}}, "discriminators.a"),
+        ):
+            assert problems_of(toy(toy_base(), toy_stage(**changes))) == [
+                f"graph.stages.full.{where}.refuses: is refused"
+            ]
 
     def test_alone_on_a_view_that_fails(self):
         """Where the view itself fails, its networks are not blamed as well."""

@@ -2,13 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from tiny_runs import flip_byte
 
 from framework import checkpoint as module
-from framework.checkpoint import load_latest, save_checkpoint, write_whole
+from framework.checkpoint import first_not_finite, load_latest, save_checkpoint, write_whole
 from registry import InputError
 
 
@@ -165,3 +166,27 @@ def test_manifests_are_written_last(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "write_whole", look)
     save(tmp_path, 1)
     assert load_latest(tmp_path)[0]["iteration"] == 1
+
+
+def test_renames_are_brought_to_the_disk(tmp_path, monkeypatch):
+    """The folder is synced after each rename: what stands in it then is under its final name."""
+    seen, original = [], os.fsync
+
+    def look(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").resolve() == tmp_path:
+            seen.append(sorted(path.name for path in tmp_path.iterdir()))
+        original(descriptor)
+
+    monkeypatch.setattr(module.os, "fsync", look)
+    save(tmp_path, 1)
+    assert seen == [["iter_00000001.pt"], ["iter_00000001.json", "iter_00000001.pt"]]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_found_wherever_it_is(value):
+    """In a tensor, a number, a list, a table; whole numbers, text and None are never it."""
+    good = {"a": [1, 2.5, {"b": torch.ones(3)}], "count": torch.tensor(3), "text": "nan", "none": None}
+    assert first_not_finite(good) is None
+    assert first_not_finite({**good, "c": value}) == "c"
+    assert first_not_finite({**good, "c": (0, torch.tensor([0.0, value]))}) == "c[1]"
+    assert first_not_finite({"x": {"y": {0: torch.tensor(value)}}}) == "x.y.0"

@@ -1,7 +1,12 @@
 """Run folders: begun once, entered again by the same spec on the same data, and by no other."""
 
+import importlib.metadata
 import json
 import os
+import platform
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -10,7 +15,8 @@ from tiny_runs import two_stages
 
 from framework import load, use
 from framework import run_folder as module
-from framework.run_folder import RunFolder, differences
+from framework.plain_data import differences
+from framework.run_folder import RunFolder
 from registry import InputError
 
 EXPERIMENT = two_stages()
@@ -41,17 +47,71 @@ def test_a_run_describes_itself(run):
     assert load((run.path / "spec.json").read_text()) == run.experiment() == EXPERIMENT
     data = json.loads((run.path / "data.json").read_text())
     assert data == {"component": "SyntheticClips(clips=8, frames=10, size=8)", "fingerprint": DATA}
-    environment = json.loads((run.path / "environment.json").read_text())
+    [environment] = json.loads((run.path / "environment.json").read_text())
     assert set(environment) == {"python", "platform", "command", "versions"}
+    assert environment["python"] == platform.python_version()
+    names = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
+    assert environment["versions"] == {name: importlib.metadata.version(name) for name in names}
     assert not list(run.path.glob("*.partial"))
 
 
 def test_the_same_run_is_entered_again(run):
-    """The same spec on the same data may go on; nothing is written over."""
-    times = {path: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    """The same spec on the same data may go on; nothing is written over, but each start leaves its record."""
+    path = run.path / "environment.json"
+    [first] = json.loads(path.read_text())
+    path.write_text(json.dumps([{**first, "command": ["earlier"]}]))
+    times = {other: other.stat().st_mtime_ns for other in run.path.iterdir() if other != path}
     run.refuse_others(EXPERIMENT, DATA)
     run.begin(EXPERIMENT, DATA)
-    assert {path: path.stat().st_mtime_ns for path in run.path.iterdir()} == times
+    assert {other: other.stat().st_mtime_ns for other in run.path.iterdir() if other != path} == times
+    assert json.loads(path.read_text()) == [{**first, "command": ["earlier"]}, first]
+
+
+@pytest.mark.parametrize("content", ["", "[", "{}"])
+def test_a_damaged_environment_is_named(run, content):
+    """Records that cannot be added to are not written over."""
+    (run.path / "environment.json").write_text(content)
+    with pytest.raises(InputError, match=f"^{run.path}/environment.json: is damaged"):
+        run.begin(EXPERIMENT, DATA)
+    assert (run.path / "environment.json").read_text() == content
+
+
+def test_missing_data_is_damage(run):
+    """A run that no longer says which data it is on is not entered unchecked."""
+    (run.path / "data.json").unlink()
+    assert refusal(run).startswith(f"{run.path}/data.json: is missing")
+
+
+OTHER_PROCESS = """
+import os, sys
+from framework import load
+from framework.run_folder import RunFolder
+run = RunFolder(sys.argv[1])
+run.begin(load(open(sys.argv[2]).read()), "0123456789abcdef")
+loader = os.fork() if len(sys.argv) > 3 else 1
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("forked", [[], ["forked"]], ids=["alone", "with a loader process"])
+def test_one_process_at_a_time(run, tmp_path, forked):
+    """While another process trains here, none begins or restarts; once that one is killed, it can go on."""
+    spec = run.path / "spec.json"
+    run.release()
+    command = [sys.executable, "-c", OTHER_PROCESS, str(run.path), str(spec), *forked]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"begun\n"
+        before = {path: path.read_bytes() for path in run.path.iterdir()}
+        for attempt in (lambda: run.begin(EXPERIMENT, DATA), run.put_aside):
+            with pytest.raises(InputError, match=f"^{run.path}: another process trains in it") as caught:
+                attempt()
+            assert "\n" not in str(caught.value)
+        assert {path: path.read_bytes() for path in run.path.iterdir()} == before
+        other.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        run.begin(EXPERIMENT, DATA)
 
 
 @pytest.mark.parametrize(

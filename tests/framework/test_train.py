@@ -1,9 +1,14 @@
 """Whole experiments: the order of stages, what is skipped and refused, and every kind of part in training."""
 
+import shutil
+import subprocess
+import sys
+
 import attrs
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import (
@@ -19,8 +24,10 @@ from tiny_runs import (
 
 from framework import Clip, use
 from framework import train as module
+from framework.adversarial_stage import AdversarialStage
 from framework.artifact import load_cascade, manifest_digest, read_manifest
 from framework.build import build_generator
+from framework.checkpoint import first_not_finite, load_latest
 from framework.randomness import reseed
 from registry import InputError
 
@@ -69,12 +76,102 @@ def test_stages_train_in_order_of_their_sources(tmp_path, capsys):
 def test_done_stages_are_not_trained_again(trained, monkeypatch, capsys):
     """The same command on a finished run says what is done and trains nothing."""
     monkeypatch.setattr(module, "train_stage", None)
-    before = {path: path.stat().st_mtime_ns for path in trained.path.rglob("*")}
+
+    def times():
+        return {path: path.stat().st_mtime_ns for path in trained.path.rglob("*") if path.name != "environment.json"}
+
+    before = times()
     run_of(two_stages(), trained.path)
-    assert {path: path.stat().st_mtime_ns for path in trained.path.rglob("*")} == before
+    assert times() == before
     said = capsys.readouterr().out
     assert "base: done (4 iterations)" in said
     assert "full: done (4 iterations)" in said
+
+
+@pytest.mark.parametrize("only", [None, "full"])
+def test_a_foreign_artifact_does_not_count_as_done(trained, tmp_path, only):
+    """Neither is a stage skipped nor the next one trained because another run's artifact lies in its place."""
+    other = run_of(attrs.evolve(two_stages(), seed=9), tmp_path / "other", only="base")
+    run = copy_of(trained, tmp_path / "run")
+    shutil.rmtree(run.artifact("base"))
+    shutil.copytree(other.artifact("base"), run.artifact("base"))
+    shutil.rmtree(run.stage("full"))
+    with pytest.raises(InputError, match=f"^{run.artifact('base')}: was trained by another spec .seed is 9 there"):
+        run_of(two_stages(), run.path, only=only)
+    assert not run.artifact("full").exists()
+
+
+def test_divergence_stops_the_training(tmp_path):
+    """Absurd learning rates end in one line that says where, with no artifact and no spoilt checkpoint."""
+    rates = {"generator_lr": 1e38, "discriminator_lr": 1e38}
+    with pytest.raises(InputError, match=r"^base: training diverged by iteration \d+: .* is not finite") as caught:
+        run_of(two_stages(iterations=20, log_every=100, checkpoint_every=1, **rates), tmp_path / "run")
+    assert "lower learning rates" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run/base/artifact").exists()
+    saved, warnings = load_latest(tmp_path / "run/base/checkpoints")
+    assert warnings == []
+    assert saved is None or first_not_finite(saved) is None
+
+
+@pytest.mark.parametrize(
+    ("intervals", "found", "kept"),
+    [
+        ({"log_every": 1, "checkpoint_every": 2}, "iteration 3: loss_G", 2),
+        ({"log_every": 100, "checkpoint_every": 2}, "iteration 4: metrics.sums.loss_G", 2),
+        ({"log_every": 4, "checkpoint_every": 4}, "iteration 4: loss_G", None),
+    ],
+)
+def test_a_loss_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, intervals, found, kept):
+    """One bad loss at iteration 3, the weights still good, is found at the next line or checkpoint, before either."""
+    original, calls = AdversarialStage.train_step, []
+
+    def spoilt(*args, **kwargs):
+        log = original(*args, **kwargs)
+        calls.append(1)
+        return {**log, "loss_G": log["loss_G"] * float("nan")} if len(calls) == 3 else log
+
+    monkeypatch.setattr(AdversarialStage, "train_step", spoilt)
+    with pytest.raises(InputError, match=f"diverged by {found} is not finite"):
+        run_of(two_stages(iterations=8, **intervals), tmp_path / "run")
+    saved, _ = load_latest(tmp_path / "run/base/checkpoints")
+    assert (saved and saved["iteration"]) == kept
+    metrics = tmp_path / "run/base/metrics.jsonl"
+    assert not metrics.exists() or "NaN" not in metrics.read_text()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
+    """The update after the last good losses spoils the weights: that state does not become the newest checkpoint."""
+    original, calls = AdversarialStage.train_step, []
+
+    def spoilt(stage, *args, **kwargs):
+        log = original(stage, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == 4:
+            next(stage.generator.parameters()).data.view(-1)[0] = float("inf")
+        return log
+
+    monkeypatch.setattr(AdversarialStage, "train_step", spoilt)
+    with pytest.raises(InputError, match=r"^base: training diverged by iteration 4: model\.generator\."):
+        run_of(two_stages(), tmp_path / "run")
+    assert load_latest(tmp_path / "run/base/checkpoints")[0]["iteration"] == 2
+
+
+def test_mmengine_keeps_no_history(tmp_path, monkeypatch):
+    """Losses are brought from the device for the log alone: MMEngine's own hook, which does it always, is off."""
+    kept = []
+    monkeypatch.setattr(MessageHub, "update_scalar", lambda hub, name, *rest: kept.append(name))
+    run_of(two_stages(iterations=2), tmp_path / "run", only="base")
+    assert kept == []
+
+
+def test_a_folder_is_free_after_training(tmp_path, monkeypatch):
+    """However training ended in this process, another one can take the run up."""
+    monkeypatch.setattr(AdversarialStage, "train_step", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_of(two_stages(), tmp_path / "run")
+    script = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "run/run.lock")], check=True)
 
 
 def test_one_stage_alone(trained, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import Component, Fraction, InputError, NonNegative, Positive, PositiveFloat, Range, use
+from registry import Component, Fraction, InputError, NonNegative, Positive, PositiveFloat, ProperFraction, Range, use
 from registry.convert import has_values, structure, unstructure
 
 
@@ -66,6 +66,7 @@ def problems(data, hint, where=""):
         (-1, NonNegative, "-1 is not allowed; allowed: int, at least 0"),
         (0, PositiveFloat, "0 is not allowed; allowed: number, more than 0"),
         (1.01, Fraction, "1.01 is not allowed; allowed: number, at least 0 and at most 1"),
+        (1.0, ProperFraction, "1.0 is not allowed; allowed: number, at least 0 and less than 1"),
         (0, int | None, None),
         (0, Positive | None, "0 is not allowed; allowed: int, at least 1 | null"),
         (2.5, int | str, "2.5 is not allowed; allowed: int | text"),

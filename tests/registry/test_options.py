@@ -111,6 +111,8 @@ def test_untyped_option_is_refused():
         (Range(0, 1), [0, 0.5, 1], [-0.001, 1.001]),
         (Range(0, open_low=True), [1e-12, 5], [0, -1]),
         (Range(high=3), [-100, 3], [3.5]),
+        (Range(0, 1, open_high=True), [0, 0.999], [1, 1.5, -0.1]),
+        (Range(high=3, open_high=True), [-100, 2.9], [3, 3.5]),
         (Range(), [0, -5], []),
     ],
 )
