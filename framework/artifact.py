@@ -22,7 +22,7 @@ from components.generators import Generator
 from framework.build import build_generator
 from framework.cascade import Cascade, Link
 from framework.checkpoint import file_digest, first_not_finite, sync, write_whole
-from framework.experiment import Experiment, dump
+from framework.experiment import Experiment, dump, shaping
 from framework.graph import Stage
 from framework.plain_data import differences, read_object
 from registry import InputError
@@ -94,7 +94,7 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: there is no artifact, it is of another format, or a file is missing or damaged.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError.of(str(folder), "there is no finished artifact")
+        raise InputError.of(str(folder), "there is no finished artifact", "a stage that tools/train.py has finished")
     try:
         data = json.loads((folder / MANIFEST).read_text())
     except ValueError as error:
@@ -131,7 +131,7 @@ def read_own_manifest(folder: Path, experiment: Experiment, stage: Stage, source
     manifest = read_manifest(folder)
     if manifest.stage != stage.name:
         raise InputError.of(str(folder), f"is the artifact of stage {manifest.stage!r}, not of {stage.name!r}")
-    if changes := differences(read_object(folder / SPEC), json.loads(dump(experiment))):
+    if changes := spec_differences(read_object(folder / SPEC), experiment, folder / SPEC):
         raise InputError.of(str(folder), f"was trained by another spec ({changes[0]})")
     data = folder.absolute().parents[1] / DATA_NAME
     if data.is_file() and (known := read_object(data).get("fingerprint")) != manifest.data:
@@ -143,6 +143,19 @@ def read_own_manifest(folder: Path, experiment: Experiment, stage: Stage, source
     if manifest.source != (None if source is None else manifest_digest(source)):
         raise InputError.of(str(folder), f"was trained on another artifact than the one in {source}")
     return manifest
+
+
+def spec_differences(saved: dict[str, Any], experiment: Experiment, path: Path) -> list[str]:
+    """Where a saved spec differs from ``experiment`` in what shapes the result, a clause each.
+
+    Raises:
+        InputError: ``saved``, which was read from ``path``, is no spec.
+    """
+    try:
+        there = shaping(saved)
+    except (KeyError, TypeError, AttributeError):
+        raise InputError.of(str(path), "is damaged (it holds no spec)") from None
+    return differences(there, shaping(json.loads(dump(experiment))))
 
 
 def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path | None) -> Link:

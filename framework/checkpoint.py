@@ -63,7 +63,11 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
             warnings.append(f"{path}: damaged checkpoint left aside ({str(error).splitlines()[0]})")
     if warnings:
-        raise InputError.of(str(folder), f"every checkpoint is damaged: {'; '.join(warnings)}", "--restart")
+        raise InputError.of(
+            str(folder),
+            f"every checkpoint is damaged: {'; '.join(warnings)}",
+            "removing that folder, to train the stage anew",
+        )
     return None, warnings
 
 

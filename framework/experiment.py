@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -14,6 +16,8 @@ from registry.convert import structure, unstructure
 
 FORMAT = 1
 """Of a saved spec. A spec of another format is refused."""
+BESIDE_THE_RESULT = ("workers", "log_every", "checkpoint_every", "sample_every", "samples")
+"""Fields of :class:`Training` that change nothing of what is trained."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,6 +86,19 @@ class Experiment:
 def dump(experiment: Experiment) -> str:
     """The experiment as JSON text; ``load(dump(x)) == x``."""
     return json.dumps({"format": FORMAT, **unstructure(experiment)}, indent=2) + "\n"
+
+
+def shaping(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a spec's plain data that shapes the result: a run may carry on though the rest has changed.
+
+    Where the data lies is no part of it either; that it is the same data, its fingerprint says.
+    """
+    kept = copy.deepcopy(dict(spec))
+    for training in (kept["training"], *(stage["training"] for stage in kept["graph"]["stages"])):
+        for field in BESIDE_THE_RESULT:
+            training.pop(field, None)
+    kept["data"]["options"].pop("path", None)
+    return kept
 
 
 def load(text: str) -> Experiment:

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from framework.artifact import DATA_NAME, versions
+from framework.artifact import DATA_NAME, spec_differences, versions
 from framework.checkpoint import write_whole
 from framework.experiment import Experiment, dump, load
-from framework.plain_data import differences, read_json, read_object
+from framework.plain_data import read_json, read_object
 from framework.spec_file import IMPORTS_NAME, SPEC_NAME, import_modules, module_folders
 from registry import InputError
 
@@ -100,7 +100,7 @@ class RunFolder:
                 return  # empty, or :meth:`begin` was cut short
             raise InputError.of(str(self.path), "is not empty and holds no run", "an empty or new --work-dir")
         there = read_object(self.path / SPEC_NAME)
-        if changes := differences(there, json.loads(dump(experiment))):
+        if changes := spec_differences(there, experiment, self.path / SPEC_NAME):
             shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
             raise InputError.of(
                 str(self.path), f"holds a run of another spec ({shown})", "another --work-dir, or --restart"

@@ -14,11 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from components.clip import Clip
 from framework.check import check
-from framework.experiment import Experiment, plain
+from framework.experiment import Experiment, Training, plain
+from framework.graph import Stage, StageGraph
 from framework.overrides import apply_overrides
 from registry import InputError, Problem
 from registry.convert import unstructure
+from registry.errors import nearest
 
 SPEC_NAME = "spec.json"
 IMPORTS_NAME = "imports.json"
@@ -128,10 +133,22 @@ def _failure(where: str, error: BaseException, written_by_user: Callable[[Mappin
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         lines, said = [f"{error.filename}:{error.lineno}"], f"{type(error).__name__}: {error.msg}"
     place = lines[-1] if lines else where
+    if (misspelt := _misspelt_field(error)) is not None:
+        return InputError(attrs.evolve(misspelt, where=place))
     clauses = [str(problem) for problem in error.problems] if isinstance(error, InputError) else [said]
     if place.startswith(where):
         return InputError(Problem(place, clause) for clause in clauses)
     return InputError(Problem(where, f"{place}: {clause}") for clause in clauses)
+
+
+def _misspelt_field(error: BaseException) -> Problem | None:
+    """What was meant, when a class of the spec was given a field that it does not have."""
+    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    classes = {cls.__name__: cls for cls in (Clip, Experiment, Stage, StageGraph, Training)}
+    if found is None or found[1] not in classes:
+        return None
+    names = [field.name for field in attrs.fields(classes[found[1]])]
+    return Problem("", f"{found[2]!r} is not a field of {found[1]}", ", ".join(names), nearest(found[2], names))
 
 
 def _lies_in(folder: Path, names: Mapping[str, Any]) -> bool:

@@ -37,15 +37,16 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
     run.refuse_others(experiment, dataset.fingerprint)
     try:
         run.begin(experiment, dataset.fingerprint)
-        for number, stage in enumerate(stages, 1):
+        everything = experiment.graph.order()
+        for stage in stages:
             if is_done(run, stage):
                 say(f"{stage.name}: done ({_iterations_done(run, experiment, stage)} iterations)")
                 continue
-            say(f"{stage.name}: stage {number} of {len(stages)}, {stage.clip}")
+            say(f"{stage.name}: stage {everything.index(stage) + 1} of {len(everything)}, {stage.clip}")
             train_stage(run, experiment, stage, dataset)
     finally:
         run.release()
-    _summary(run, stages)
+    _summary(run, experiment, stages)
     return run
 
 
@@ -91,7 +92,7 @@ def _restart(run: RunFolder) -> None:
         say(f"the earlier run is now in {aside}")
 
 
-def _summary(run: RunFolder, stages: list[Stage]) -> None:
+def _summary(run: RunFolder, experiment: Experiment, stages: list[Stage]) -> None:
     say(f"trained in {run.path}:")
     for stage in stages:
         say(
@@ -99,4 +100,6 @@ def _summary(run: RunFolder, stages: list[Stage]) -> None:
             f"pictures in {run.samples(stage.name)}"
         )
     say(f"  TensorBoard: tensorboard --logdir {run.path / 'tensorboard'}")
-    say(f"generate from it: python tools/generate.py {run.path}")
+    ends = [stage.name for stage in experiment.graph.leaves()]
+    until = "" if [stages[-1].name] == ends else f" --stage {stages[-1].name}"
+    say(f"generate from it: python tools/generate.py {run.path}{until}")

@@ -26,6 +26,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         say(describe_json(experiment) if arguments.json else describe(experiment))
         return 0
+    if arguments.json:
+        raise InputError.of("--json", "prints a dry run, and there is none", allowed="--json with --dry-run")
     if arguments.launcher != "none":
         raise InputError.of("--launcher", f"{arguments.launcher!r} is not built yet", allowed="none")
     work_dir = arguments.work_dir or Path("runs") / experiment.name

@@ -74,7 +74,7 @@ def test_a_missing_file_counts_as_damage(tmp_path):
 
 
 def test_all_damaged_is_an_error(tmp_path):
-    """Rather than begin anew in silence, both damaged files are named and --restart is offered."""
+    """Rather than begin anew in silence, both damaged files are named, with what to do."""
     save(tmp_path, 1, 2)
     for iteration in (1, 2):
         flip_byte(tmp_path / f"iter_0000000{iteration}.pt")
@@ -84,7 +84,7 @@ def test_all_damaged_is_an_error(tmp_path):
     assert text.startswith(f"{tmp_path}: every checkpoint is damaged")
     assert "iter_00000001.pt" in text
     assert "iter_00000002.pt" in text
-    assert text.endswith("allowed: --restart")
+    assert text.endswith("allowed: removing that folder, to train the stage anew")
     assert "\n" not in text
 
 

@@ -135,9 +135,14 @@ def test_another_spec_is_refused(run, changed, expected):
 
 def test_many_differences_are_cut_short(run):
     """Three of them are shown, the rest counted."""
-    changed = two_stages(iterations=5, batch_size=6, samples=2, log_every=3, workers=1)
+    changed = two_stages(iterations=5, batch_size=6, generator_lr=0.5, discriminator_lr=0.5, standing_passes=9)
     assert refusal(run, changed).count(" there, ") == 3
     assert "; and 2 more)" in refusal(run, changed)
+
+
+def test_what_does_not_shape_the_result_may_change(run):
+    """Loader processes, how often things are written, and how many samples are drawn may differ when a run goes on."""
+    run.refuse_others(two_stages(samples=3, log_every=3, sample_every=9, checkpoint_every=7, workers=1), DATA)
 
 
 def test_other_data_is_refused(run):

@@ -100,7 +100,8 @@ def test_neighbours_of_the_same_name(tmp_path):
         (
             "a.py",
             SPEC + "Stage('x', clip=clip, generator=use('G'), windw=3)\n",
-            "a.py:12: TypeError: Stage.__init__() got an unexpected keyword argument 'windw'",
+            "a.py:12: 'windw' is not a field of Stage; allowed: name, clip, generator, discriminators, source, view, "
+            "window, loss, data_view, joint, training; did you mean 'window'?",
         ),
         ("a.json", "{", "a.json: the spec is not JSON (Expecting property name"),
         ("a.json", "[1]", "a.json: the spec is not a JSON object"),
