@@ -54,7 +54,9 @@ class ClipStore(VideoDataset):
         except DamagedStoreError:
             raise
         except InputError as error:
-            raise error.under("path") from None
+            (problem,) = error.problems
+            what = f"{problem.where}: {problem.what}"
+            raise InputError.of("path", what, problem.allowed or "a store of tools/ingest.py") from None
         self.short = short
         self.verify: Verify = verify
         self.settings = self.manifest.settings
