@@ -30,6 +30,7 @@ experiment = Experiment(
                     "temporal": use("TemporalDiscriminator", channels=12, multipliers=[1, 2, 4]),
                     "matching": use("MatchingDiscriminator", channels=12, multipliers=[1, 2, 4]),
                 },
+                training={"iterations": 220},
             ),
         ],
     ),
