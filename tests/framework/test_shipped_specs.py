@@ -24,6 +24,7 @@ def shrinking(experiment) -> list[str]:
     places = [("graph.clip", graph.clip, 3 * times[last.name], 1)]
     for stage in graph.stages:
         where = f"stages.{stage.name}"
+        settings.append(f"{where}.training={{}}")
         stride = times[last.name] // times[stage.name]
         places.append((f"{where}.clip", stage.clip, 3 * times[stage.name], stride))
         if stage.window:

@@ -34,6 +34,7 @@ stages.base.discriminators.temporal=TemporalDiscriminator(channels=1, multiplier
 stages.full.discriminators.spatial=null
 stages.full.discriminators.temporal=null
 stages.full.discriminators.matching=MatchingDiscriminator(channels=1, multipliers=[1])
+stages.full.training={}
 training.iterations=1
 training.batch_size=2
 training.standing_passes=1
