@@ -281,7 +281,8 @@ def test_trains(folder, train):
     """Without anything wrong a stage is trained in the default folder, with exit code 0."""
     code, out, _ = train("tiny.py", "--stage", "base")
     assert code == 0
-    assert "base: stage 1 of 1, 4x4/2 @2" in out
+    assert "base: stage 1 of 2, 4x4/2 @2" in out
+    assert out.endswith("generate from it: python tools/generate.py runs/tiny --stage base\n")
     assert (folder / "runs/tiny/base/artifact/manifest.json").is_file()
 
 
