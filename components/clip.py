@@ -60,10 +60,6 @@ class Span:
         stop = self.total if field.future is None else min(self.total, self.stop + field.future)
         return Span(start, stop, self.total)
 
-    def stretched(self, factor: int) -> Span:
-        """The same time in a video with ``factor`` times the frames."""
-        return Span(self.start * factor, self.stop * factor, self.total * factor)
-
     def shrunk(self, factor: int) -> Span:
         """The frames that touch this span in a video with ``factor`` times fewer frames."""
         return Span(self.start // factor, -(-self.stop // factor), -(-self.total // factor))
