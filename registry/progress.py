@@ -7,17 +7,22 @@ from typing import Any
 
 from tqdm import tqdm
 
+from registry.cli import speaks
+
 LOG_SECONDS = 30.0
 """Time between two lines in a log file."""
 
 
 class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
-    """tqdm on stderr, with rate and time left; where stderr is no terminal, a plain line every 30 s."""
+    """tqdm on stderr, with rate and time left; where stderr is no terminal, a plain line every 30 s.
+
+    Of several processes that run one command the first alone shows it.
+    """
 
     def __init__(self, **options: Any) -> None:
         self._terminal = sys.stderr.isatty()
         pace = {} if self._terminal else {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "ncols": 0, "leave": False}
-        super().__init__(file=sys.stderr, dynamic_ncols=self._terminal, **pace, **options)
+        super().__init__(file=sys.stderr, dynamic_ncols=self._terminal, disable=not speaks(), **pace, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Show the state: redraw the bar, or write a line."""
@@ -28,4 +33,5 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
 
     def note(self, line: str) -> None:
         """Write ``line`` to stderr without spoiling the bar."""
-        self.write(line, file=sys.stderr)
+        if speaks():
+            self.write(line, file=sys.stderr)
