@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from components.layers.factories import linear
 from components.layers.moments import moments
+from components.layers.precision import widened
+from components.layers.recompute import recomputing
 from registry import InputError
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 class Statistics(Enum):
@@ -30,10 +30,10 @@ class Statistics(Enum):
 class ConditionalBatchNorm(nn.Module):
     """Normalise each channel of each frame, then scale and shift it by what the condition asks for.
 
-    Mean and variance are those of a timestep, over the batch (of all ranks, when torch.distributed is
-    running) and space: "features are normalized with a per-frame mean and standard deviation". Gain and bias
-    are linear in the condition, the gain around 1, both without a constant term of their own and
-    spectrally normalised (reading of the paper: as in BigGAN, since the paper normalises all weights).
+    Mean and variance are those of a timestep, over the batch (of all ranks that share it) and
+    space: "features are normalized with a per-frame mean and standard deviation". Gain and bias are linear in
+    the condition, the gain around 1, both without a constant term of their own and spectrally normalised
+    (reading of the paper: as in BigGAN, since the paper normalises all weights).
 
     The running statistics have a row for each timestep that training mode has seen. A new timestep starts
     from mean 0 and variance 1, as in :class:`torch.nn.BatchNorm2d`, whose updates these are, row by row:
@@ -95,8 +95,8 @@ class ConditionalBatchNorm(nn.Module):
         if statistics is Statistics.RUNNING:
             mean, variance = self._running(start, start + x.shape[1])
         else:
-            mean, variance, count = moments(x.float() if x.dtype in HALF else x)
-            if statistics is Statistics.TRACKED:
+            mean, variance, count = moments(widened(x))
+            if statistics is Statistics.TRACKED and not recomputing():
                 self._track(mean, variance, count, start)
         # One multiplication and one addition per value: (x - mean) / std * gain + bias = x * scale + shift.
         scale = torch.rsqrt(variance + self.eps) * (1 + self.gain(condition)).unsqueeze(1)
