@@ -121,6 +121,7 @@ def _run(function: Callable[..., Any], number: int, world: int, folder: Path, ar
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
     os.environ.update(RANKS_FOLDER=str(folder), RANK=str(number), WORLD_SIZE=str(world))
+    multiprocessing.set_start_method("fork", force=True)  # as a command's own processes have it
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", f"file://{folder}/store", rank=number, world_size=world, timeout=timedelta(minutes=10)
