@@ -67,6 +67,16 @@ class ImageBackbone(nn.Module):
         features: Tensor = self.network(normalised)
         return features
 
+    def stages(self) -> list[nn.Module]:
+        """The members of the network's rows of modules: a convolutional network's stages, a transformer's blocks.
+
+        Single layers, such as a stem's, are none: an activation may change the one before it in place.
+        """
+        rows = (nn.Sequential, nn.ModuleList)
+        return [
+            part for row in self.network.children() if isinstance(row, rows) for part in row if any(part.children())
+        ]
+
     @torch.no_grad()
     def _count_features(self, name: str, channels: int) -> int:
         size = self.size or (MINIMUM_SIZE, MINIMUM_SIZE)
