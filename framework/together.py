@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
-from typing import NoReturn, TypeVar, cast
+from typing import TypeVar, cast
 
 import attrs
 import torch
@@ -63,16 +63,15 @@ def together(action: Callable[[], T]) -> T:
     Raises:
         AgreedError: in all ranks, when any raised an ``InputError`` or an ``OSError``: the problems of all, each
             once, those of some ranks with their numbers.
-        Stopped: another rank raised something else. That rank raises its own error.
+        Stopped: in all ranks, when any raised it. Also when another rank raised something else; that rank raises its
+            own error.
     """
     if world() == 1:
         return action()
     result, error = _attempt(action)
     if any_rank([error is not None])[0]:
         everyone = _everyones(_Said.of(error))
-        failures = [(number, said.failure) for number, said in enumerate(everyone) if said.failure]
-        if failures:
-            _fail(error, *failures[0])
+        _end_on(error, everyone)
         raise AgreedError(_merged([said.problems for said in everyone])) from error
     return cast(T, result)
 
@@ -85,7 +84,7 @@ def on_first(action: Callable[[], T]) -> T:
 
     Raises:
         AgreedError: in all ranks, when it raised an ``InputError`` or an ``OSError``.
-        Stopped: in the others, when it raised something else.
+        Stopped: in all ranks, when it raised that; in the others, when it raised something else.
     """
     if world() == 1:
         return action()
@@ -103,8 +102,7 @@ def on_first(action: Callable[[], T]) -> T:
         news.append((_Said(), b""))
     distributed.broadcast_object_list(news, src=0, group=control())
     said, packed = news[0]
-    if said.failure:
-        _fail(error, 0, said.failure)
+    _end_on(error, [said])
     if said.problems:
         raise AgreedError(said.problems) from error
     return cast(T, result) if first else cast(T, pickle.loads(packed))  # noqa: S301  # rank 0's own
@@ -143,6 +141,8 @@ class _Said:
 
     problems: tuple[Problem, ...] = ()
     """What the user can put right."""
+    stop: tuple[int, str] | None = None
+    """Exit code and line of a stop."""
     failure: str = ""
     """One line on anything else."""
 
@@ -152,10 +152,12 @@ class _Said:
             return cls()
         if isinstance(error, InputError):
             return cls(problems=error.problems)
+        if isinstance(error, Stopped):
+            return cls(stop=(error.code, error.line))
         # A broken pipe is no fault of the user's: whoever reads rank 0's output has seen enough.
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             return cls(problems=(system_problem(error),))
-        return cls(failure=str(error) if isinstance(error, Stopped) else one_line(error))
+        return cls(failure=one_line(error))
 
 
 def _attempt(action: Callable[[], T]) -> tuple[T | None, Exception | None]:
@@ -171,12 +173,17 @@ def _everyones(said: _Said) -> list[_Said]:
     return everyone
 
 
-def _fail(own: Exception | None, number: int, failure: str) -> NoReturn:
-    """End on rank ``number``'s failure, or on this rank's ``own`` error where that is none of the user's."""
+def _end_on(own: Exception | None, everyone: Sequence[_Said]) -> None:
+    """End on a failure, this rank's ``own`` if it has one, or on a stop; problems of the user's are left to others."""
     if own is not None and _Said.of(own).failure:
         own.add_note(TOLD)
         raise own
-    raise Stopped(FAILED, f"error: rank {number} failed: {failure}") from own
+    for number, said in enumerate(everyone):
+        if said.failure:
+            raise Stopped(FAILED, f"error: rank {number} failed: {said.failure}") from own
+    for said in everyone:
+        if said.stop:
+            raise Stopped(*said.stop) from own
 
 
 def _merged(by_rank: Sequence[Sequence[Problem]]) -> list[Problem]:

@@ -98,8 +98,10 @@ def of_a_collective(error: BaseException) -> bool:
 
 def _farewell(error: BaseException | None) -> Verdict | None:
     """What the others end with when a rank leaves with ``error``; None where they come to an end themselves."""
-    if error is None or isinstance(error, AgreedError | Stopped) or TOLD in getattr(error, "__notes__", ()):
+    if error is None or isinstance(error, AgreedError) or TOLD in getattr(error, "__notes__", ()):
         return None
+    if isinstance(error, Stopped):
+        return Verdict(error.line.removeprefix("error: "), error.code) if error.own else None
     if isinstance(error, InputError):
         return Verdict("; ".join(map(str, error.problems)), BAD_INPUT)
     if isinstance(error, OSError):

@@ -60,8 +60,8 @@ def run(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentPars
     try:
         return main(arguments)
     except Stopped as stop:
-        if speaks() and stop.line:
-            sys.stderr.write(f"{stop.line}\n")
+        if stop.line and (speaks() or stop.own):
+            sys.stderr.write(f"rank {_rank}: {stop.line}\n" if stop.own and _world > 1 else f"{stop.line}\n")
         return stop.code
     except InputError as error:
         if arguments.debug:

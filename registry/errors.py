@@ -86,16 +86,17 @@ class AgreedError(InputError):
 
 
 class Stopped(Exception):  # noqa: N818  # nothing went wrong
-    """The command ends here, in all processes alike, and says why in one line.
+    """The command ends here, in all processes that train together alike, and says why in one line.
 
     Args:
         code: exit code.
         line: for a person; empty where it has been said.
+        own: one process alone raises it, and the others have not been told.
     """
 
-    def __init__(self, code: int, line: str) -> None:
-        super().__init__(code, line)
-        self.code, self.line = code, line
+    def __init__(self, code: int, line: str, own: bool = False) -> None:
+        super().__init__(code, line, own)
+        self.code, self.line, self.own = code, line, own
 
     def __str__(self) -> str:
         return self.line

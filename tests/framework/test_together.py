@@ -62,8 +62,9 @@ BUG = ZeroDivisionError("by zero\nand more")
                 ("Stopped", "error: rank 1 failed: ZeroDivisionError: by zero"),
             ],
         ),
+        ((None, InputError.of("a", "is x"), Stopped(75, "enough", own=True)), [("Stopped", "enough")] * 3),
     ],
-    ids=["none", "one", "all", "different", "system", "bug"],
+    ids=["none", "one", "all", "different", "system", "bug", "stop"],
 )
 def test_errors_are_agreed(tmp_path, errors, expected):
     """All ranks raise what any has met, each problem once and with whose it is; then they go on together."""
@@ -93,13 +94,14 @@ def test_first_runs_it_for_all(tmp_path):
     [
         (InputError.of("a", "is x"), ("AgreedError", "a: is x"), ("AgreedError", "a: is x")),
         (FileNotFoundError(errno.ENOENT, "gone", "/x"), ("AgreedError", "/x: gone"), ("AgreedError", "/x: gone")),
+        (Stopped(75, "enough"), ("Stopped", "enough"), ("Stopped", "enough")),
         (
             BUG,
             ("ZeroDivisionError", "by zero\nand more"),
             ("Stopped", "error: rank 0 failed: ZeroDivisionError: by zero"),
         ),
     ],
-    ids=["input", "system", "bug"],
+    ids=["input", "system", "stop", "bug"],
 )
 def test_error_of_the_first(tmp_path, error, own, others):
     """Rank 0's error ends all; one that is the program's keeps its traceback in rank 0."""

@@ -83,9 +83,10 @@ def test_stop(monkeypatch, capsys):
         (InputError(Problem("a", "is x", who="rank 1")), 2, "error: rank 1: a: is x\n", "error: rank 1: a: is x\n"),
         (OSError("disk"), 2, "error: rank 0: disk\n", "error: rank 3: disk\n"),
         (Stopped(75, "stopped"), 75, "stopped\n", ""),
+        (Stopped(75, "stopped", own=True), 75, "rank 0: stopped\n", "rank 3: stopped\n"),
         (KeyboardInterrupt(), 130, "interrupted\n", ""),
     ],
-    ids=["agreed", "own", "named", "system", "stop", "interrupt"],
+    ids=["agreed", "own", "named", "system", "stop", "own stop", "interrupt"],
 )
 def test_who_speaks(monkeypatch, capsys, error, code, first, other):
     """Rank 0 says what befell all, each rank what befell it alone; the exit code is the same."""
