@@ -43,7 +43,7 @@ class WeightAverage:
         """A copy of ``trained`` with the averaged weights, in evaluation mode.
 
         Singular values belong to weights: they are estimated anew, from the trained weights' singular vectors on.
-        So do the batch norms' running statistics: there are none until standing statistics are estimated.
+        Running statistics of batch norms do too: there are none until standing statistics are estimated.
         """
         averaged = copy.deepcopy(trained).eval().requires_grad_(False)
         for name, weight in averaged.named_parameters():

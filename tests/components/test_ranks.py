@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 from gloo_ranks import WORLD, on_ranks
-from network_makers import NETWORKS, NOISE, backward, buffers, gradients, make, make_inputs
+from network_makers import DISCRIMINATORS, NETWORKS, NOISE, backward, buffers, gradients, make, make_inputs
 from torch import Tensor
 
 from components import ranks
@@ -40,6 +40,18 @@ def two_steps(name: str) -> dict[str, dict[str, Tensor]]:
     return {"outputs": outputs, "gradients": gradients(network), "buffers": buffers(network)}
 
 
+def penalised(name: str) -> dict[str, Tensor]:
+    """Gradients of the squared norm of the scores' gradient by this process's videos."""
+    network = make(name).double()
+    torch.manual_seed(0)
+    inputs = share(make_inputs(name, BATCH))
+    x = inputs["x"].double().requires_grad_()
+    scores = network(**{**inputs, "x": x, "x_l": inputs["x_l"].double()})
+    (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    slope.square().sum().backward()
+    return {key: value for key, value in gradients(network).items() if value is not None}
+
+
 def sampled() -> Tensor:
     """The frames sampled of this process's real and generated clips in one batch."""
     torch.manual_seed(3)
@@ -67,6 +79,7 @@ def everything() -> dict[str, object]:
     """All at once: processes take seconds to start."""
     return {
         "networks": {name: two_steps(name) for name in NETWORKS},
+        "penalised": {name: penalised(name) for name in DISCRIMINATORS},
         "sampled": sampled(),
         "normalised": normalised(),
     }
@@ -95,6 +108,13 @@ def test_every_network_equals_one_process(name: str, shares: list[dict]) -> None
     for buffer, value in whole["buffers"].items():
         for each in ours:
             torch.testing.assert_close(each["buffers"][buffer], value, **close)
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_gradient_penalties_equal_one_process(name: str, shares: list[dict]) -> None:
+    """The ranks' gradients of a penalty on gradients (R1) add up to the whole batch's, through batch norms too."""
+    for parameter, gradient in penalised(name).items():
+        torch.testing.assert_close(sum(each["penalised"][name][parameter] for each in shares), gradient)
 
 
 def test_sampled_frames_do_not_depend_on_ranks(shares: list[dict]) -> None:
