@@ -20,18 +20,23 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
     """
 
     def __init__(self, **options: Any) -> None:
-        self._terminal = sys.stderr.isatty()
-        pace = {} if self._terminal else {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "ncols": 0, "leave": False}
-        super().__init__(file=sys.stderr, dynamic_ncols=self._terminal, disable=not speaks(), **pace, **options)
+        self.on_terminal = sys.stderr.isatty()
+        lines = {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "ncols": 0, "leave": False}
+        pace = {} if self.on_terminal else lines
+        super().__init__(file=sys.stderr, dynamic_ncols=self.on_terminal, disable=not speaks(), **pace, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Show the state: redraw the bar, or write a line."""
-        if self._terminal:
+        if self.on_terminal:
             super().display(msg, pos)
         elif msg is None:
             self.fp.write(f"{self}\n")
 
     def note(self, line: str) -> None:
         """Write ``line`` to stderr without spoiling the bar."""
-        if speaks():
+        if not speaks():
+            return
+        if self.on_terminal:
             self.write(line, file=sys.stderr)
+        else:
+            self.fp.write(f"{line}\n")
