@@ -104,7 +104,8 @@ def test_weights_after_20_iterations_are_those_of_one_process(tmp_path, name):
         one, two = (last_checkpoint(RunFolder(tmp_path / f"run{world}"), stage)["model"] for world in (1, 2))
         for key in one:
             if one[key].is_floating_point():
-                torch.testing.assert_close(two[key], one[key], rtol=2e-2, atol=5e-3, msg=lambda m, k=key: f"{k}: {m}")
+                near = {"rtol": 2e-2, "atol": 5e-2 if key.endswith((".u", ".v")) else 5e-3}
+                torch.testing.assert_close(two[key], one[key], **near, msg=lambda text, key=key: f"{key}: {text}")
 
 
 def trained_whole(folder: Path, experiment) -> None:
