@@ -43,7 +43,8 @@ class ProgressHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         if self._bar.on_terminal:
             self._bar.set_postfix_str(summary(metrics), refresh=False)
         else:
-            self._bar.note(f"{self._stage} {iteration}/{self._iterations}: {summary(metrics)}")
+            left = self._bar.format_interval(self._bar.seconds_left(iteration))
+            self._bar.note(f"{self._stage} {iteration}/{self._iterations}: {summary(metrics)}, {left} left")
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -32,6 +32,12 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
         elif msg is None:
             self.fp.write(f"{self}\n")
 
+    def seconds_left(self, reached: int) -> float:
+        """From the ``reached``-th step to the end, at the mean rate so far; 0 before there is one."""
+        done: int = reached - self.initial
+        elapsed: float = self.format_dict["elapsed"]
+        return (self.total - reached) * elapsed / done if done > 0 else 0.0
+
     def note(self, line: str) -> None:
         """Write ``line`` to stderr without spoiling the bar."""
         if not speaks():
