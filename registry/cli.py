@@ -116,6 +116,7 @@ def _parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The command line's arguments; ends the process where it is wrong, with a line in the project's form."""
     for each in _with_subcommands(parser):
         each.error = partial(_refuse, each)  # type: ignore[method-assign]  # commands make plain parsers
+        each.allow_abbrev = False  # `--re` is no way to say --restart
     arguments, unknown = parser.parse_known_args()
     if unknown:
         _end([_not_known(parser, text) for text in unknown if text.startswith("-")] or [_too_much(unknown[0])])

@@ -141,6 +141,12 @@ def _subcommands():
         (_parser, [], "SPEC: missing; see --help"),
         (_parser, ["x", "y"], "'y': one argument too many; see --help"),
         (_parser, ["x", "--count", "many"], "--count: invalid int value: 'many'; see --help"),
+        (
+            _parser,
+            ["x", "--coun", "3"],
+            "--coun: no such option; allowed: --count, --debug, --help, --launcher, --work-dir; "
+            "did you mean '--count'?",
+        ),
         (_parser, ["x", "--count"], "--count: expected one argument; see --help"),
         (_subcommands, ["inof"], "what: 'inof' is not a choice; allowed: info; did you mean 'info'?"),
         (
