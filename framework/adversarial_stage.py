@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -100,6 +101,8 @@ class AdversarialStage(nn.Module):
 
     def reduce_gradients(self) -> None:
         """From now on gradients are means over all ranks. The networks must be on their device."""
+        # Of 1x1 convolutions alone, whose strides say the same in two ways; it costs nothing.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         self._networks = (_reduced(self.generator), _reduced(self.discriminators))
 
     def train_step(self, data: Sequence[Mapping[str, Any]], optim_wrapper: OptimWrapperDict) -> Log:
@@ -142,7 +145,7 @@ class AdversarialStage(nn.Module):
                 log[f"{name}/fake"] = of_fake[name].detach().mean()
             logs.append(log)
         norm = optimizer.finish([log["loss_D"] for log in logs])
-        return {**_mean(logs), "grad_norm_D": norm}
+        return _with_norm(_mean(logs), "grad_norm_D", norm)
 
     def update_G(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer) -> Log:
         """Teach the generator to be taken for real, at as many videos as ``batch`` has, of its classes."""
@@ -157,9 +160,9 @@ class AdversarialStage(nn.Module):
                 optimizer.backward(loss * self._share(part, batch))
                 logs.append({"loss_G": loss.detach()})
         norm = optimizer.finish([log["loss_G"] for log in logs])
-        if self.average is not None:
+        if self.average is not None and norm is not None:
             self.average.update(self.generator)
-        return {**_mean(logs), "grad_norm_G": norm}
+        return _with_norm(_mean(logs), "grad_norm_G", norm)
 
     def real(self, batch: Mapping[str, Any]) -> Pair:
         """Windows of the data beside their view, ``(x_w, f(x)_w)``."""
@@ -236,6 +239,11 @@ def _r1(x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
 def _mean(logs: Sequence[Log]) -> Log:
     """The mean over equal parts of a batch."""
     return {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
+
+
+def _with_norm(log: Log, name: str, norm: Tensor | None) -> Log:
+    """``log`` with the norm of the gradients; without it where they overflowed, since it would make no mean."""
+    return log if norm is None else {**log, name: norm}
 
 
 @contextmanager

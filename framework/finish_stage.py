@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from components.generators import Generator
@@ -9,7 +11,7 @@ from components.layers import standing_statistics
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import manifest_digest, save_artifact
 from framework.cascade import unroll
-from framework.experiment import Experiment
+from framework.experiment import Experiment, Training
 from framework.graph import Stage
 from framework.randomness import reseed
 from framework.run_folder import RunFolder
@@ -62,7 +64,7 @@ def estimate_statistics(
     """Standing statistics: batch-norm statistics of every timestep of the whole clip (appendix A)."""
     training = experiment.training_of(stage)
     batch, device = training.standing_batch, model.device
-    with standing_statistics(generator, stage.clip.frames):
+    with standing_statistics(generator, stage.clip.frames), uncompiled(training):
         for number in Progress(iterable=range(training.standing_passes), desc=f"statistics {stage.name}", unit="pass"):
             if signals.agreed_stop():
                 raise signals.stop(f"the statistics of {stage.name}")
@@ -74,6 +76,11 @@ def estimate_statistics(
                 noise = model.sources.noise(batch)
                 x_l = model.sources.videos(noise, labels)[model.sources.links[-1].name]
             unroll(generator, z, labels, x_l, stage.clip.frames, statistics_window(stage, generator))
+
+
+def uncompiled(training: Training) -> AbstractContextManager[None]:
+    """In it networks run as they are written: what is run now and then is not worth compiling for its own shapes."""
+    return torch.compiler.set_stance("force_eager") if training.compile else nullcontext()
 
 
 def statistics_window(stage: Stage, generator: Generator) -> int:

@@ -21,7 +21,7 @@ def explained(stage: Stage, training: Training) -> Iterator[None]:
     """Errors of torch that are not the program's, said plainly.
 
     Raises:
-        InputError: memory ran out.
+        InputError: memory ran out; or only deterministic kernels are asked for, and there is none.
         Stopped: a loader process was killed; the same command carries on.
     """
     try:
@@ -40,6 +40,9 @@ def explained(stage: Stage, training: Training) -> Iterator[None]:
                 "training.workers help; the same command carries on from the last checkpoint"
             )
             raise Stopped(REQUEUE, line, own=True) from error
+        if (found := re.match(r"(\S+) does not have a deterministic implementation", text)) is not None:
+            what = f"{stage.name} computes {found[1]}, of which torch has no deterministic kernel here"
+            raise InputError.of("training.deterministic", what, "false") from error
         raise
 
 

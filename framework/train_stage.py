@@ -22,7 +22,7 @@ from framework.build import build_data_route, build_discriminators, build_genera
 from framework.cascade import unroll
 from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
 from framework.experiment import Experiment, Training
-from framework.finish_stage import finish_stage, statistics_window
+from framework.finish_stage import finish_stage, statistics_window, uncompiled
 from framework.graph import Stage
 from framework.hooks import MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
 from framework.mishaps import explained
@@ -205,7 +205,7 @@ def sample_videos(
         model.eval()
         generator = model.generator if model.average is None else model.average.generator(model.generator)
         window = statistics_window(stage, generator)
-        with batch_statistics(generator):
+        with batch_statistics(generator), uncompiled(training):
             videos[stage.name] = unroll(generator, own.to(device), y, x_l, stage.clip.frames, window)
         model.train(training_mode)
         return videos

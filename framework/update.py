@@ -51,15 +51,15 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
         """Add the loss's gradients to those that are there."""
         self._scaler.scale(loss).backward(**options)  # type: ignore[no-untyped-call]  # so in torch
 
-    def finish(self, losses: Sequence[Tensor]) -> Tensor:
+    def finish(self, losses: Sequence[Tensor]) -> Tensor | None:
         """Apply the gradients and clear them.
 
         Args:
             losses: scalars that the gradients come from.
 
         Returns:
-            Tensor: the norm of all gradients, a scalar. Not finite with float16 now and then: that step is left
-            out, on all ranks, and the loss scaled less from then on.
+            Tensor | None: the norm of all gradients, a scalar. With float16 the scaled ones overflow now and then:
+            None, that step is left out, on all ranks, and the loss scaled less from then on.
 
         Raises:
             NotFiniteError: a loss, or a gradient, is not finite. Nothing was updated, the gradients are cleared.
@@ -67,20 +67,23 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
         self._scaler.unscale_(self.optimizer)
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        finite = [torch.stack(list(losses)).isfinite().all()]
-        if not self._scaler.is_enabled():
-            finite.append(norm.isfinite())
-        if (bad := _where_not(torch.stack(finite))) is not None:
+        finite = torch.stack([torch.stack(list(losses)).isfinite().all(), norm.isfinite()])
+        bad = _where_not(finite)
+        overflow = bad == 1 and self._scaler.is_enabled()
+        if bad is not None and not overflow:
             self.zero_grad()
             raise NotFiniteError(f"{('the loss', 'the gradient')[bad]} of the {self._name}")
         if self._max_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(
                 (p for group in self.param_groups for p in group["params"]), self._max_norm, norm
             )
+        if overflow:  # of which this rank's own gradients may know nothing
+            for found in self._scaler._found_inf_per_device(self.optimizer).values():
+                found.fill_(1.0)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.zero_grad()
-        return norm
+        return None if overflow else norm
 
     def state_dict(self) -> dict[str, Any]:
         """Of the optimizer and of the loss's scale."""
