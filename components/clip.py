@@ -34,7 +34,7 @@ class Clip:
         return f"{self.height}x{self.width}{colours}/{self.frames} @{self.stride}"
 
 
-@dataclass(frozen=True)  # networks make spans as they run, and torch.compile cannot follow a frozen class of attrs
+@dataclass(frozen=True)
 class Span:
     """The frames ``start <= t < stop`` of a video of ``total`` frames."""
 
@@ -80,7 +80,7 @@ class Span:
         return f"frames {self.start}..{self.stop} of {self.total}"
 
 
-@dataclass(frozen=True)  # as Span
+@dataclass(frozen=True)
 class FieldOfView:
     """How many frames before and after itself an output frame depends on; None is without bound."""
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from components import ranks
 
 
+# Compiled code has random numbers of its own: other frames would be drawn.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # so in torch
 def sample_frames(video: Tensor, count: int) -> Tensor:
     """``count`` different frames of each clip, drawn for each clip on its own from torch's global generator.
 

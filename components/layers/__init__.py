@@ -11,7 +11,7 @@ from components.layers.init import orthogonal_init_
 from components.layers.recompute import recompute
 from components.layers.separable_conv3d import SeparableConv3d
 from components.layers.spectral_norm import held_singular_vectors, settle_singular_vectors, spectral_norm
-from components.layers.standing_statistics import batch_statistics, standing_statistics
+from components.layers.standing_statistics import batch_statistics, reserve_statistics, standing_statistics
 from components.layers.sync_batch_norm import synchronize_batch_norms
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "linear",
     "orthogonal_init_",
     "recompute",
+    "reserve_statistics",
     "settle_singular_vectors",
     "spectral_norm",
     "standing_statistics",

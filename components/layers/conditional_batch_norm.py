@@ -77,6 +77,15 @@ class ConditionalBatchNorm(nn.Module):
         self.running_var = self.running_var.new_ones(frames, self.channels)
         self.batches_tracked = self.batches_tracked.new_zeros(frames)
 
+    def reserve_statistics(self, frames: int) -> None:
+        """Add fresh rows up to ``frames`` timesteps; does nothing where there are as many."""
+        missing = frames - self.frames
+        if missing > 0:
+            means, variances, counts = self.running_mean, self.running_var, self.batches_tracked
+            self.running_mean = torch.cat([means, means.new_zeros(missing, self.channels)])
+            self.running_var = torch.cat([variances, variances.new_ones(missing, self.channels)])
+            self.batches_tracked = torch.cat([counts, counts.new_zeros(missing)])
+
     def forward(self, x: Tensor, condition: Tensor, start: int = 0) -> Tensor:
         """Normalise videos.
 
@@ -115,22 +124,13 @@ class ConditionalBatchNorm(nn.Module):
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor, start: int) -> None:
         stop = start + mean.shape[0]
-        self._reach(stop)
+        self.reserve_statistics(stop)
         self.batches_tracked[start:stop] += 1
         batches = self.batches_tracked[start:stop, None]
         unbiased = variance * (count / (count - 1).clamp(min=1))
         for running, value in ((self.running_mean[start:stop], mean), (self.running_var[start:stop], unbiased)):
             change = value - running
             running += change / batches if self.momentum is None else change * self.momentum
-
-    def _reach(self, frames: int) -> None:
-        """Add fresh rows up to ``frames``."""
-        missing = frames - self.frames
-        if missing > 0:
-            means, variances, counts = self.running_mean, self.running_var, self.batches_tracked
-            self.running_mean = torch.cat([means, means.new_zeros(missing, self.channels)])
-            self.running_var = torch.cat([variances, variances.new_ones(missing, self.channels)])
-            self.batches_tracked = torch.cat([counts, counts.new_zeros(missing)])
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Statistics of any length load: theirs is taken over."""

@@ -32,7 +32,8 @@ def recompute(network: Recomputable) -> None:
 
     Parameters, buffers and their names stay as they are, and so do results, gradients, and all that the network
     remembers. Where no gradients are recorded nothing is computed twice. The backward pass has to come before
-    parameters change, are frozen or unfrozen.
+    parameters change, are frozen or unfrozen. A network may be compiled as well (``network.compile()``), after this,
+    if its batch norms' rows are reserved (:func:`~components.layers.standing_statistics.reserve_statistics`).
     """
     for part in network.recomputable():
         part.forward = partial(_checkpointed, part.forward)
@@ -110,6 +111,10 @@ class _Playing:
 def _checkpointed(forward: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*arguments, **options)
+    if torch.compiler.is_compiling():
+        # Its compiler does what leaves traces once, by itself; but a break in the graph would undo that unsaid.
+        with torch._dynamo.error_on_graph_break(True):
+            return checkpoint(forward, *arguments, use_reentrant=False, **options)
     return checkpoint(forward, *arguments, use_reentrant=False, context_fn=_contexts, **options)
 
 

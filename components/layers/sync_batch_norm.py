@@ -58,10 +58,11 @@ class SyncBatchNorm(_BatchNorm):
         assert self.running_mean is not None  # noqa: S101 - for the type checker: asked before the call
         assert self.running_var is not None  # noqa: S101
         assert self.num_batches_tracked is not None  # noqa: S101
-        self.num_batches_tracked += 1
+        self.num_batches_tracked.add_(1)
         weight: Any = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
-        self.running_mean += (mean - self.running_mean) * weight
-        self.running_var += (variance * (count / (count - 1).clamp(min=1)) - self.running_var) * weight
+        self.running_mean.add_((mean - self.running_mean) * weight)
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        self.running_var.add_((unbiased - self.running_var) * weight)
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
         """Any number of dimensions."""
