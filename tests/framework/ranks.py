@@ -25,6 +25,15 @@ from framework.together import end_control, start_control
 
 PATIENCE = 90.0
 """Seconds that ranks may take: far more than they do, and so no assertion about time."""
+PRELOAD = [
+    "framework.train",
+    "framework.launch",
+    "matplotlib.figure",
+    "torch._dynamo",
+    "torch.utils.tensorboard",
+    __name__,
+]
+"""What the server has imported: the rest takes long in libraries that training comes to load."""
 
 
 class Rank:
@@ -82,7 +91,7 @@ def started(function: Callable[..., Any], world: int, folder: Path, *arguments: 
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "framework.train", __name__])
+    context.set_forkserver_preload(PRELOAD)
     ranks = []
     for number in range(world):
         process = context.Process(target=_run, args=(function, number, world, folder, arguments))
