@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed, multiprocessing
+from torch import Tensor, distributed, multiprocessing
+
+from components import ranks
 
 WORLD = 2
 
@@ -16,6 +18,12 @@ def on_ranks(work: Callable[..., Any], folder: Path, *arguments: Any) -> list[An
     """What ``work(*arguments)`` gives in each of two ranks; it must be a module's function, and give tensors."""
     multiprocessing.spawn(_rank, args=(work, str(folder), arguments), nprocs=WORLD)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+
+
+def share(inputs: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Every world-th clip, from rank on."""
+    part = slice(ranks.rank(), None, ranks.world())
+    return {name: None if value is None else value[part] for name, value in inputs.items()}
 
 
 def _rank(rank: int, work: Callable[..., Any], folder: str, arguments: tuple[Any, ...]) -> None:

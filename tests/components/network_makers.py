@@ -17,50 +17,72 @@ from components.discriminators import (
 from components.generators import DVDGenerator, UpsamplingGenerator
 from components.views import NearestView
 
-CLIP = Clip(frames=4, height=16, width=16)
+SIZE = 16
+"""Pixels a side. With half as many, networks have one unit or block less, and compile in half the time."""
 VIEW = NearestView(time=2, space=2)
 CLASSES = 3
 NOISE = 5
-WIDTHS = {"channels": 4, "multipliers": (2, 1)}
-NOISY = {**WIDTHS, "noise_dim": NOISE, "embedding_dim": 3}
 
-GENERATORS: dict[str, Callable[[], nn.Module]] = {
-    "dvd": lambda: DVDGenerator(CLIP, CLASSES, **NOISY),
-    "dvd attention": lambda: DVDGenerator(CLIP, CLASSES, attention=(8,), **NOISY),
-    "separable": lambda: UpsamplingGenerator(CLIP, VIEW, CLASSES, attention=(8, 16), **NOISY),
-    "convgru": lambda: UpsamplingGenerator(CLIP, VIEW, CLASSES, temporal_layer="convgru", **NOISY),
-    "resnet3d": lambda: UpsamplingGenerator(CLIP, VIEW, CLASSES, temporal_layer="resnet3d", **NOISY),
+
+def clip_of(size: int) -> Clip:
+    return Clip(frames=4, height=size, width=size)
+
+
+def widths(size: int) -> dict[str, object]:
+    return {"channels": 4, "multipliers": (2, 1) if size == SIZE else (1,)}
+
+
+def upsampling(size: int, **options: object) -> nn.Module:
+    return UpsamplingGenerator(
+        clip_of(size), VIEW, CLASSES, **widths(size), noise_dim=NOISE, embedding_dim=3, **options
+    )
+
+
+def dvd(size: int, **options: object) -> nn.Module:
+    return DVDGenerator(clip_of(size), CLASSES, **widths(size), noise_dim=NOISE, embedding_dim=3, **options)
+
+
+def timm(size: int, backbone: str) -> nn.Module:
+    return TimmDiscriminator(clip_of(size), CLASSES, backbone=backbone, frames=3)
+
+
+GENERATORS: dict[str, Callable[[int], nn.Module]] = {
+    "dvd": dvd,
+    "dvd attention": lambda size: dvd(size, attention=(8,)),
+    "separable": lambda size: upsampling(size, attention=(8, size)),
+    "convgru": lambda size: upsampling(size, temporal_layer="convgru"),
+    "resnet3d": lambda size: upsampling(size, temporal_layer="resnet3d"),
 }
-DISCRIMINATORS: dict[str, Callable[[], nn.Module]] = {
-    "spatial": lambda: SpatialDiscriminator(CLIP, CLASSES, frames=3, **WIDTHS),
-    "temporal": lambda: TemporalDiscriminator(CLIP, CLASSES, temporal_pooling=True, **WIDTHS),
-    "matching": lambda: MatchingDiscriminator(CLIP, VIEW, CLASSES, **WIDTHS),
-    "timm convnext": lambda: TimmDiscriminator(CLIP, CLASSES, backbone="test_convnext", frames=3),
-    "timm resnet": lambda: TimmDiscriminator(CLIP, CLASSES, backbone="test_resnet", frames=3),
-    "timm efficientnet": lambda: TimmDiscriminator(CLIP, CLASSES, backbone="test_efficientnet", frames=3),
+DISCRIMINATORS: dict[str, Callable[[int], nn.Module]] = {
+    "spatial": lambda size: SpatialDiscriminator(clip_of(size), CLASSES, frames=3, **widths(size)),
+    "temporal": lambda size: TemporalDiscriminator(clip_of(size), CLASSES, temporal_pooling=True, **widths(size)),
+    "matching": lambda size: MatchingDiscriminator(clip_of(size), VIEW, CLASSES, **widths(size)),
+    "timm convnext": lambda size: timm(size, "test_convnext"),
+    "timm resnet": lambda size: timm(size, "test_resnet"),
+    "timm efficientnet": lambda size: timm(size, "test_efficientnet"),
 }
 NETWORKS = GENERATORS | DISCRIMINATORS
 
 
-def make(name: str) -> nn.Module:
+def make(name: str, size: int = SIZE) -> nn.Module:
     """The network called ``name``, always with the same weights, none of them zero."""
     torch.manual_seed(1)
-    network = NETWORKS[name]()
+    network = NETWORKS[name](size)
     for part, parameter in network.named_parameters():
         if part.endswith(("bias", "gain")):
             nn.init.normal_(parameter, std=0.3)
     return network
 
 
-def make_inputs(name: str, batch: int, seed: int = 0) -> dict[str, Tensor | None]:
+def make_inputs(name: str, batch: int, seed: int = 0, size: int = SIZE) -> dict[str, Tensor | None]:
     """What the network called ``name`` is called with, for ``batch`` clips."""
     random = torch.Generator().manual_seed(seed)
-    x_l = torch.rand(VIEW.clip(CLIP).shape(batch), generator=random) * 2 - 1
+    x_l = torch.rand(VIEW.clip(clip_of(size)).shape(batch), generator=random) * 2 - 1
     y = torch.randint(CLASSES, (batch,), generator=random)
     if name in GENERATORS:
         z = torch.randn(batch, NOISE, generator=random)
         return {"z": z, "y": y, "x_l": None if name.startswith("dvd") else x_l}
-    return {"x": torch.rand(CLIP.shape(batch), generator=random) * 2 - 1, "y": y, "x_l": x_l}
+    return {"x": torch.rand(clip_of(size).shape(batch), generator=random) * 2 - 1, "y": y, "x_l": x_l}
 
 
 def loss_weights(output: Tensor) -> Tensor:

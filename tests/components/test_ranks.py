@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from gloo_ranks import WORLD, on_ranks
+from gloo_ranks import WORLD, on_ranks, share
 from network_makers import DISCRIMINATORS, NETWORKS, NOISE, backward, buffers, gradients, make, make_inputs
 from torch import Tensor
 
@@ -16,12 +16,6 @@ from components.discriminators.sampling import sample_frames
 from components.torchvision_cpu import ensure_torchvision_imports
 
 BATCH = 4
-
-
-def share(inputs: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
-    """Every world-th clip, from rank on."""
-    part = slice(ranks.rank(), None, ranks.world())
-    return {name: None if value is None else value[part] for name, value in inputs.items()}
 
 
 def clips(first: int) -> Tensor:

@@ -8,9 +8,8 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from gloo_ranks import on_ranks
+from gloo_ranks import on_ranks, share
 from network_makers import NETWORKS, backward, buffers, gradients, loss_weights, make, make_inputs
-from test_ranks import share
 from torch import Tensor, nn
 
 from components.layers import conv2d, recompute
