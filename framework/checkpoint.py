@@ -63,8 +63,9 @@ class Checkpoints:
         digest = file_digest(partial)
         partial.replace(path)
         sync(self.folder)
-        write_whole(path.with_suffix(".json"), json.dumps({"iteration": iteration, "sha256": digest}) + "\n")
+        # Before the manifest: a run that ends between the two makes this checkpoint again.
         self._remember_best(iteration, metrics or {})
+        write_whole(path.with_suffix(".json"), json.dumps({"iteration": iteration, "sha256": digest}) + "\n")
         self._clear()
         return path
 

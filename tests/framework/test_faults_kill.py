@@ -1,6 +1,8 @@
 """kill -9 at any moment, fifty times: the same command carries on to the end of a run never killed."""
 
+import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from commands import at_step, ended, finished
 from same_end import assert_same_end
 from tiny_runs import two_stages
@@ -89,3 +92,31 @@ def test_fifty_kills(tmp_path):
             torn += any(runs[-1].rglob("*.pt.partial"))
     assert torn >= KILLS // len(WAYS)
     assert_same_end(finished(EXPERIMENT, runs[-1], tmp_path / "scratch", stage=None), reference)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("call", range(1, 12))
+def test_the_best_outlives_a_kill(tmp_path, monkeypatch, call):
+    """Stopped before any of its small files is written and taken up, a run keeps the checkpoint it would have kept."""
+    losses, write, calls = {1: 0.5, 2: 0.1, 3: 0.4, 4: 0.05, 5: 0.3, 6: 0.2}, checkpoint.write_whole, []
+
+    def dying(path, text):
+        calls.append(path)
+        if len(calls) == call:
+            raise Killed
+        write(path, text)
+
+    monkeypatch.setattr(checkpoint, "write_whole", dying)
+    store, done = checkpoint.Checkpoints(tmp_path, keep=1, best="min:loss_D"), False
+    while not done:
+        newest, _ = checkpoint.newest_whole(tmp_path)
+        first = int(newest.stem.removeprefix("iter_")) + 1 if newest else 1
+        with contextlib.suppress(Killed):
+            for iteration in range(first, max(losses) + 1):
+                store.save(iteration, {"iteration": iteration}, {"loss_D": losses[iteration]})
+            done = True
+    assert json.loads((tmp_path / "best.json").read_text())["iteration"] == 4
+    assert {path.stem for path in tmp_path.glob("*.json")} >= {"iter_00000004", "iter_00000006"}
