@@ -100,8 +100,8 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         self._path, self._every, self._clips, self._show = path, every, clips, show
         self._sums: dict[str, Tensor] = {} if begun is None else dict(begun["sums"])
         self._counts: dict[str, int] = {} if begun is None else dict(begun["counts"])
-        self.latest: dict[str, float] = {}
-        """Values of the line just written."""
+        self.latest: dict[str, float] = {} if begun is None else dict(begun["latest"])
+        """Values of the latest line, less those that tell of the machine."""
         self._timed = 0
         self._since = time.perf_counter()
         if ranks.rank() == 0 and path.is_file():
@@ -111,7 +111,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     def state(self) -> dict[str, Any]:
         """What is added up for the next line, over all ranks: tensors and plain values. All ranks ask together."""
         self._sums = mean_over_ranks(self._sums)
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "latest": dict(self.latest)}
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
@@ -133,6 +133,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         _refuse_divergence(runner, iteration, means)
         for name, wrapper in runner.optim_wrapper.items():
             means[f"lr_{name}"] = wrapper.get_lr()["lr"][0]
+        self.latest = dict(means)
         means["clips_per_second"] = self._clips * self._timed / (now - self._since)
         means["memory_mb"] = peak_memory()
         if ranks.rank() == 0:
@@ -140,7 +141,6 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
                 file.write(json.dumps({"iteration": iteration, **means}, allow_nan=False) + "\n")
             runner.visualizer.add_scalars(means, step=iteration)
             self._show(iteration, means)
-        self.latest = means
         self._sums, self._counts, self._timed, self._since = {}, {}, 0, now
 
 

@@ -19,7 +19,7 @@ from registry.cli import note, run, say
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
-    with launched(arguments.launcher):
+    with launched("none" if arguments.dry_run else arguments.launcher):
         return _main(arguments)
 
 
