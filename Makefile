@@ -32,7 +32,7 @@ demo: $(READY)
 	$(BIN)/python tools/generate.py $(DEMO)/run --count 8 --sigma 0.5
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 check: $(READY)
 	$(BIN)/ruff format --check .

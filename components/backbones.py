@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from kornia.geometry.transform import resize
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
+from components.layers import synchronize_batch_norms
 from components.torchvision_cpu import ensure_torchvision_imports
 from registry import InputError
 from registry.errors import Problem, nearest
@@ -22,7 +25,8 @@ class ImageBackbone(nn.Module):
     Images are normalised by the mean and standard deviation that the backbone's weights were trained with
     (their averages where there are not three channels), and resized bilinearly where their size does not
     fit: to the backbone's own size with ``own_size`` or when it takes no other, otherwise so that no side
-    is below 32 pixels.
+    is below 32 pixels. Batch norms normalise with the batch of all ranks. Dropout and stochastic depth, which a few
+    backbones have, are off: what they drew would depend on how many ranks share the batch.
 
     Args:
         name: a model name of ``timm.list_models()``.
@@ -40,6 +44,8 @@ class ImageBackbone(nn.Module):
     def __init__(self, name: str, channels: int, *, pretrained: bool = False, own_size: bool = False) -> None:
         super().__init__()
         self.network = _create(name, channels, pretrained)
+        synchronize_batch_norms(self.network)
+        _without_dropout(self.network)
         config: dict[str, Any] = self.network.pretrained_cfg
         self.size: tuple[int, int] | None = None
         """What every image is resized to, (height, width)."""
@@ -60,6 +66,16 @@ class ImageBackbone(nn.Module):
         normalised = ((images + 1) / 2 - self.mean) / self.std
         features: Tensor = self.network(normalised)
         return features
+
+    def stages(self) -> list[nn.Module]:
+        """The members of the network's rows of modules: a convolutional network's stages, a transformer's blocks.
+
+        Single layers, such as a stem's, are none: an activation may change the one before it in place.
+        """
+        rows = (nn.Sequential, nn.ModuleList)
+        return [
+            part for row in self.network.children() if isinstance(row, rows) for part in row if any(part.children())
+        ]
 
     @torch.no_grad()
     def _count_features(self, name: str, channels: int) -> int:
@@ -91,6 +107,15 @@ def _create(name: str, channels: int, pretrained: bool) -> Any:
             raise InputError.of("backbone", f"timm cannot build {name!r} for {channels} channels: {error}") from error
         what = f"the weights of {name!r} cannot be loaded: {error}"
         raise InputError.of("pretrained", what, allowed="false without a network") from error
+
+
+def _without_dropout(network: nn.Module) -> None:
+    parts: Iterable[Any] = network.modules()
+    for part in parts:
+        if isinstance(part, _DropoutNd):
+            part.p = 0.0
+        elif hasattr(part, "drop_prob"):  # timm's stochastic depth, of which there are several classes
+            part.drop_prob = 0.0
 
 
 def _at_least(minimum: int, height: int, width: int) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import attrs
 
 from registry import InputError, NonNegative, Positive
@@ -32,7 +34,7 @@ class Clip:
         return f"{self.height}x{self.width}{colours}/{self.frames} @{self.stride}"
 
 
-@attrs.frozen
+@dataclass(frozen=True)
 class Span:
     """The frames ``start <= t < stop`` of a video of ``total`` frames."""
 
@@ -40,7 +42,7 @@ class Span:
     stop: Positive
     total: Positive
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop <= self.total:
             raise InputError.of("span", f"frames {self.start} to {self.stop} are not inside {self.total} frames")
 
@@ -78,7 +80,7 @@ class Span:
         return f"frames {self.start}..{self.stop} of {self.total}"
 
 
-@attrs.frozen
+@dataclass(frozen=True)
 class FieldOfView:
     """How many frames before and after itself an output frame depends on; None is without bound."""
 

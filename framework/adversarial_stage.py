@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import attrs
 import torch
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from components import ranks
 from components.clip import Span
 from components.discriminators import Discriminator
 from components.generators import Generator
+from components.layers import held_singular_vectors
 from components.losses import AdversarialLoss
 from components.views import View
+from framework.average import WeightAverage
+from framework.batch import Latents, Pair, least_parts, slices, take
 from framework.cascade import Cascade
 from framework.graph import Stage
 from framework.stage_data import StageData
+from framework.undo import Undo
+from framework.update import NetworkOptimizer
+
+Log = dict[str, Tensor]
+"""Scalars by name."""
 
 
-@attrs.frozen(eq=False)
-class Pair:
-    """Videos beside their low-resolution views, all real or all generated."""
+class Discriminators(nn.ModuleDict):
+    """All discriminators of a stage as one network: the scores of each, by its name."""
 
-    x: Tensor
-    """``(B, T, C, H, W)``, values in [-1, 1]."""
-    x_l: Tensor | None
-    """``(B, T_l, C, H_l, W_l)``, values in [-1, 1]; None in the base stage."""
-    y: Tensor | None
-    """Class indices ``(B,)``; None when unconditional."""
+    def forward(self, x: Tensor, y: Tensor | None, x_l: Tensor | None) -> dict[str, Tensor]:
+        """Scores ``(B, K)`` by name; the arguments are those of :class:`~components.discriminators.Discriminator`."""
+        return {name: discriminator(x, y, x_l) for name, discriminator in self.items()}
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """How updates are made, other than by which loss and which optimizer."""
+
+    most_clips: int | None = None
+    """Clips that go through the networks at once; None is all of a process's share."""
+    r1: float = 0.0
+    """Weight of the R1 penalty; with 0 there is none."""
+    skip: bool = False
+    """Whether an update that is not finite is undone and left out, instead of ending the training."""
 
 
 class AdversarialStage(nn.Module):
@@ -44,6 +65,7 @@ class AdversarialStage(nn.Module):
         data: makes real videos of the loader's batches.
         view: leads from a window to its source's window; None in the base stage.
         sources: the frozen stages before this one; None in the base stage.
+        rules: of its updates.
     """
 
     def __init__(
@@ -55,74 +77,119 @@ class AdversarialStage(nn.Module):
         data: StageData,
         view: View | None = None,
         sources: Cascade | None = None,
+        rules: Rules | None = None,
     ) -> None:
         super().__init__()
         self.stage = stage
         self.generator = generator
-        self.discriminators = nn.ModuleDict(discriminators)
+        self.discriminators = Discriminators(discriminators)
         self.loss = loss
         self.view = view
         self.data = data
         self.sources = sources
+        self.rules = rules or Rules()
+        self.average: WeightAverage | None = None
+        """Of the generator's weights, kept up with every update where there is one. No module: not in the state."""
+        self._undo = Undo(self) if self.rules.skip else None
+        # In a tuple: a module in an attribute of its own would be part of this one, and of its state.
+        self._networks: tuple[nn.Module, nn.Module] = (self.generator, self.discriminators)
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.generator.parameters()).device
 
-    def train_step(self, data: Sequence[Mapping[str, Any]], optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
+    def reduce_gradients(self) -> None:
+        """From now on gradients are means over all ranks. The networks must be on their device."""
+        # Of 1x1 convolutions alone, whose strides say the same in two ways; it costs nothing.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        self._networks = (_reduced(self.generator), _reduced(self.discriminators))
+
+    def train_step(self, data: Sequence[Mapping[str, Any]], optim_wrapper: OptimWrapperDict) -> Log:
         """One iteration: an update of the discriminators per batch of ``data``, then one of the generator.
 
         Returns:
-            Scalars by name: the losses, and each discriminator's mean score of real and generated videos.
+            Scalars by name: the losses, each discriminator's mean score of real and generated videos, the norms
+            of the gradients. An update that was left out adds nothing but to ``skipped``.
+
+        Raises:
+            NotFiniteError: a loss or a gradient is not finite, and ``rules`` do not say to skip it, or many in a row.
         """
-        log: dict[str, Tensor] = {}
+        log: Log = {}
         for batch in data:
-            real = self.real(batch)
-            log.update(self.update_D(real, optim_wrapper))
-        log.update(self.update_G(real.y, len(real.x), optim_wrapper))
+            log.update(self._update(partial(self.update_D, batch, optim_wrapper["discriminator"])))
+        log.update(self._update(partial(self.update_G, data[-1], optim_wrapper["generator"])))
+        if self._undo is not None:
+            log["skipped"] = torch.tensor(float(self._undo.taken()))
         return log
 
-    def update_D(self, real: Pair, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
-        """Teach the discriminators to tell ``real`` from a fake batch of the same classes."""
-        with torch.no_grad():
-            fake = self.fake(real.y, len(real.x))
-        of_real, of_fake = self.scores(real, fake)
-        loss = self.loss.discriminator(list(of_real.values()), list(of_fake.values()))
-        optim_wrapper["discriminator"].update_params(loss)
-        log = {"loss_D": loss.detach()}
-        for name in of_real:
-            log[f"{name}/real"] = of_real[name].detach().mean()
-            log[f"{name}/fake"] = of_fake[name].detach().mean()
-        return log
+    def update_D(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer) -> Log:
+        """Teach the discriminators to tell the batch's real videos from fake ones of the same classes."""
+        latents = self.draw(len(batch["label"]))
+        logs: list[Log] = []
+        for part in self._parts(len(batch["label"]), 1):
+            with optimizer.autocast():
+                real = self.real(take(batch, part))
+                with torch.no_grad():
+                    fake = self.fake(real.y, latents[part])
+                of_real, of_fake = self.scores(real, fake)
+                loss = self.loss.discriminator(list(of_real.values()), list(of_fake.values()))
+                log = {"loss_D": loss.detach()}
+                if self.rules.r1:
+                    penalty = _r1(real.x, of_real)
+                    loss = loss + self.rules.r1 * penalty
+                    log["r1"] = penalty.detach()
+            optimizer.backward(loss * self._share(part, batch))
+            for name in of_real:
+                log[f"{name}/real"] = of_real[name].detach().mean()
+                log[f"{name}/fake"] = of_fake[name].detach().mean()
+            logs.append(log)
+        norm = optimizer.finish([log["loss_D"] for log in logs])
+        return _with_norm(_mean(logs), "grad_norm_D", norm)
 
-    def update_G(self, y: Tensor | None, batch: int, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
-        """Teach the generator to be taken for real, at ``batch`` videos of the classes ``y``."""
+    def update_G(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer) -> Log:
+        """Teach the generator to be taken for real, at as many videos as ``batch`` has, of its classes."""
+        y = self.data.labels(batch, self.device)
+        latents = self.draw(len(batch["label"]))
+        logs: list[Log] = []
         with _frozen(self.discriminators):
-            fake = self.fake(y, batch)
-            of_fake = [discriminator(fake.x, fake.y, fake.x_l) for discriminator in self.discriminators.values()]
-            loss = self.loss.generator(of_fake)
-            optim_wrapper["generator"].update_params(loss)
-        return {"loss_G": loss.detach()}
+            for part in self._parts(len(batch["label"]), 0):
+                with optimizer.autocast():
+                    fake = self.fake(None if y is None else y[part], latents[part], self._networks[0])
+                    loss = self.loss.generator(list(self.discriminators(fake.x, fake.y, fake.x_l).values()))
+                optimizer.backward(loss * self._share(part, batch))
+                logs.append({"loss_G": loss.detach()})
+        norm = optimizer.finish([log["loss_G"] for log in logs])
+        if self.average is not None and norm is not None:
+            self.average.update(self.generator)
+        return _with_norm(_mean(logs), "grad_norm_G", norm)
 
     def real(self, batch: Mapping[str, Any]) -> Pair:
         """Windows of the data beside their view, ``(x_w, f(x)_w)``."""
-        x, y = self.data.videos(batch, self.device)
-        return Pair(x, None if self.view is None else self.view(x), y)
+        x = self.data.videos(batch, self.device)
+        if self.rules.r1:
+            x.requires_grad_()
+        return Pair(x, None if self.view is None else self.view(x.detach()), self.data.labels(batch, self.device))
 
-    def fake(self, y: Tensor | None, batch: int) -> Pair:
-        """Generated windows beside what they were made of, ``(G(z, x̂_l), x̂_l)``.
+    def draw(self, batch: int) -> Latents:
+        """What a fake batch is made of, from torch's global generators.
 
         x̂_l is drawn from the frozen sources, never from data. Its window starts anywhere in the
         video, at one place for all the batch, so that the sources compute no more than that window needs.
         """
-        z = torch.randn(batch, self.generator.noise_dim, device=self.device)
+        z = ranks.per_clip(torch.randn, batch, self.generator.noise_dim, device=self.device)
         if self.sources is None or self.view is None:
-            return Pair(self.generator(z, y), None, y)
+            return Latents(z)
         window = self.data.draw_window()
         source = Span(window.start // self.view.time, window.stop // self.view.time, self.sources.clip.frames)
-        x_l = self.sources.frames(self.sources.noise(batch), y, source)
-        return Pair(self.generator(z, y, x_l), x_l, y)
+        return Latents(z, self.sources.noise(batch), source)
+
+    def fake(self, y: Tensor | None, latents: Latents, generator: nn.Module | None = None) -> Pair:
+        """Generated windows beside what they were made of, ``(G(z, x̂_l), x̂_l)``."""
+        x_l = None
+        if self.sources is not None and latents.window is not None:
+            x_l = self.sources.frames(latents.of_sources, y, latents.window)
+        return Pair((generator or self.generator)(latents.z, y, x_l), x_l, y)
 
     def scores(self, real: Pair, fake: Pair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Every discriminator's scores of both, real and fake in one pass so that both meet the same weights."""
@@ -130,10 +197,53 @@ class AdversarialStage(nn.Module):
         x_l = None if real.x_l is None or fake.x_l is None else torch.cat([real.x_l, fake.x_l])
         y = None if real.y is None or fake.y is None else torch.cat([real.y, fake.y])
         of_real, of_fake = {}, {}
-        for name, discriminator in self.discriminators.items():
-            both = discriminator(x, y, x_l)
+        for name, both in self._networks[1](x, y, x_l).items():
             of_real[name], of_fake[name] = both.split([len(real.x), len(fake.x)])
         return of_real, of_fake
+
+    def _update(self, update: Callable[[], Log]) -> Log:
+        return update() if self._undo is None else self._undo.attempt(update)
+
+    def _parts(self, clips: int, trained: int) -> Iterator[slice]:
+        """The parts of a batch in turn. Gradients are reduced over ranks, and weights normalised anew, but once."""
+        parts = slices(clips, least_parts(clips, self.rules.most_clips))
+        network = self._networks[trained]
+        for number, part in enumerate(parts):
+            with ExitStack() as stack:
+                if number > 0:
+                    stack.enter_context(held_singular_vectors(self))
+                if number < len(parts) - 1 and isinstance(network, DistributedDataParallel):
+                    stack.enter_context(network.no_sync())
+                yield part
+
+    @staticmethod
+    def _share(part: slice, batch: Mapping[str, Any]) -> float:
+        share: float = (part.stop - part.start) / len(batch["label"])
+        return share
+
+
+def _reduced(network: nn.Module) -> DistributedDataParallel:
+    # Buffers are the same on all ranks by themselves: statistics are reduced, singular vectors follow the weights.
+    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.13
+    options: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    return DistributedDataParallel(network, gradient_as_bucket_view=True, **options)
+
+
+def _r1(x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+    """``1/2 E|∇D(x)|²`` with D the sum of the discriminators' scores, each the mean of its outputs."""
+    total = torch.stack([each.float().mean(dim=1).sum() for each in scores.values()]).sum()
+    (gradient,) = torch.autograd.grad(total, x, create_graph=True)
+    return gradient.float().square().flatten(1).sum(dim=1).mean() / 2
+
+
+def _mean(logs: Sequence[Log]) -> Log:
+    """The mean over equal parts of a batch."""
+    return {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
+
+
+def _with_norm(log: Log, name: str, norm: Tensor | None) -> Log:
+    """``log`` with the norm of the gradients; without it where they overflowed, since it would make no mean."""
+    return log if norm is None else {**log, name: norm}
 
 
 @contextmanager

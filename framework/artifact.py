@@ -1,8 +1,8 @@
 """What a trained stage leaves behind: its generator, the spec, and digests of all it stands on.
 
-``artifact/`` holds ``generator.safetensors``, ``spec.json`` and, written last, ``manifest.json``. The
-manifest names the digest of each file, of the source stage's manifest and of the data, so that a chain
-of artifacts that do not belong together is refused instead of generating nonsense.
+``artifact/`` holds ``generator.safetensors``, ``average.safetensors`` where weights are averaged, ``spec.json`` and,
+written last, ``manifest.json``. The manifest names the digest of each file, of the source stage's manifest and of the
+data, so that a chain of artifacts that do not belong together is refused instead of generating nonsense.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from registry import InputError
 from registry.convert import structure, unstructure
 
 FORMAT = 1
-GENERATOR, SPEC, MANIFEST = "generator.safetensors", "spec.json", "manifest.json"
+GENERATOR, AVERAGE, SPEC, MANIFEST = "generator.safetensors", "average.safetensors", "spec.json", "manifest.json"
 DATA_NAME = "data.json"
 """What a run folder says of its data; an artifact of the run is at ``RUN/STAGE/artifact``."""
 LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
@@ -56,35 +56,45 @@ class Manifest:
     format: int = FORMAT
 
 
-def save_artifact(folder: Path, experiment: Experiment, generator: Generator, **facts: Any) -> None:
+def save_artifact(
+    folder: Path, experiment: Experiment, generator: Generator, average: Generator | None = None, **facts: Any
+) -> None:
     """Write a stage's artifact beside ``folder`` and move it there whole.
 
     Args:
         folder: of the artifact; must not exist.
         experiment: what it was trained by.
         generator: with its batch-norm statistics.
+        average: the same with the averaged weights, and statistics of their own.
         facts: the other fields of :class:`Manifest`.
 
     Raises:
         InputError: the weights or the statistics are not finite, or cannot be written.
     """
-    if (name := first_not_finite(generator.state_dict())) is not None:
-        raise InputError.of(str(folder), f"is not written: {name} is not finite", "lower learning rates")
+    networks = {GENERATOR: generator, **({} if average is None else {AVERAGE: average})}
+    for network in networks.values():
+        if (name := first_not_finite(network.state_dict())) is not None:
+            raise InputError.of(str(folder), f"is not written: {name} is not finite", "lower learning rates")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-    try:
-        save_file(tensors, partial / GENERATOR)
-    except SafetensorError as error:  # its own kind of error for a full disk, too
-        raise InputError.of(str(partial / GENERATOR), f"cannot be written ({error})") from error
-    sync(partial / GENERATOR)
+    for file, network in networks.items():
+        _save_weights(partial / file, network)
     write_whole(partial / SPEC, dump(experiment))
-    digests = {name: file_digest(partial / name) for name in (GENERATOR, SPEC)}
+    digests = {name: file_digest(partial / name) for name in (*networks, SPEC)}
     manifest = Manifest(digests=digests, versions=versions(), **facts)
     write_whole(partial / MANIFEST, json.dumps(unstructure(manifest), indent=2) + "\n")
     partial.rename(folder)
     sync(folder.parent)
+
+
+def _save_weights(path: Path, network: Generator) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # its own kind of error for a full disk, too
+        raise InputError.of(str(path), f"cannot be written ({error})") from error
+    sync(path)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -159,7 +169,7 @@ def spec_differences(saved: dict[str, Any], experiment: Experiment, path: Path) 
 
 
 def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path | None) -> Link:
-    """The trained stage in the artifact ``folder``, on the CPU.
+    """The trained stage in the artifact ``folder``, on the CPU; with its averaged weights, where it has them.
 
     Args:
         folder: of the artifact.
@@ -170,14 +180,15 @@ def load_link(folder: Path, experiment: Experiment, stage: Stage, source: Path |
     Raises:
         InputError: it is damaged, or not this experiment's: see :func:`read_own_manifest`.
     """
-    read_own_manifest(folder, experiment, stage, source)
+    manifest = read_own_manifest(folder, experiment, stage, source)
+    weights = AVERAGE if AVERAGE in manifest.digests else GENERATOR
     generator = build_generator(experiment.graph, stage)
     try:
-        generator.load_state_dict(load_file(folder / GENERATOR))
+        generator.load_state_dict(load_file(folder / weights))
     except (RuntimeError, SafetensorError) as error:
         first = str(error).splitlines()[:2][-1].strip()
         raise InputError.of(
-            str(folder / GENERATOR), f"does not fit the spec's generator ({first[:100]}...)", "a run of this version"
+            str(folder / weights), f"does not fit the spec's generator ({first[:100]}...)", "a run of this version"
         ) from error
     return Link(stage.name, stage.clip, generator, stage.training_clip.frames)
 

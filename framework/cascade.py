@@ -8,6 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from components import ranks
 from components.clip import Clip, Span
 from components.generators import Generator
 
@@ -53,7 +54,8 @@ class Cascade:
 
     def noise(self, batch: int, sigma: float = 1.0) -> list[Tensor]:
         """Noise for every stage, ``(batch, noise_dim)`` each, from torch's global generator on the device."""
-        return [sigma * torch.randn(batch, link.generator.noise_dim, device=self.device) for link in self.links]
+        sizes = [link.generator.noise_dim for link in self.links]
+        return [sigma * ranks.per_clip(torch.randn, batch, size, device=self.device) for size in sizes]
 
     @torch.no_grad()
     def frames(self, noise: Sequence[Tensor], y: Tensor | None, span: Span) -> Tensor:

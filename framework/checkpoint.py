@@ -18,36 +18,89 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from framework.plain_data import read_object
 from registry import InputError
 
-KEEP = 2
-"""How many of the latest checkpoints are kept."""
+BEST = "best.json"
+"""Which checkpoint had the best metric."""
 
 
-def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
-    """Write ``state`` (tensors and plain values) as the checkpoint of ``iteration``; older ones are cleared."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"iter_{iteration:08d}.pt"
-    partial = path.with_name(path.name + ".partial")
-    with naming(path), partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    digest = file_digest(partial)
-    partial.replace(path)
-    sync(folder)
-    write_whole(path.with_suffix(".json"), json.dumps({"iteration": iteration, "sha256": digest}) + "\n")
-    for old in _manifests(folder)[:-KEEP]:
-        old.unlink()
-        old.with_suffix(".pt").unlink(missing_ok=True)
-    return path
+class Checkpoints:
+    """The checkpoints of one stage: the latest, and perhaps the best.
+
+    Args:
+        folder: where they are.
+        keep: how many of the latest are kept.
+        best: ``"min:NAME"`` or ``"max:NAME"``, the metric whose best checkpoint is kept besides; None for none.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, best: str | None = None) -> None:
+        self.folder, self._keep = folder, keep
+        self._direction, _, self._metric = (best or "").partition(":")
+
+    def save(self, iteration: int, state: dict[str, Any], metrics: Mapping[str, float] | None = None) -> Path:
+        """Write ``state`` (tensors and plain values) as the checkpoint of ``iteration``; older ones are cleared.
+
+        Args:
+            iteration: after which it is.
+            state: of the training.
+            metrics: the latest values, by which the best is told.
+
+        Returns:
+            Path: of the file.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"iter_{iteration:08d}.pt"
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with naming(path), partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            partial.unlink(missing_ok=True)  # it may be what fills the disk
+            raise
+        digest = file_digest(partial)
+        partial.replace(path)
+        sync(self.folder)
+        # Before the manifest: a run that ends between the two makes this checkpoint again.
+        self._remember_best(iteration, metrics or {})
+        write_whole(path.with_suffix(".json"), json.dumps({"iteration": iteration, "sha256": digest}) + "\n")
+        self._clear()
+        return path
+
+    def refuse_unknown(self, metrics: Mapping[str, float]) -> None:
+        """Refuse to look for the best of a metric that is not among ``metrics``, unless there are none yet.
+
+        Raises:
+            InputError: naming those that there are.
+        """
+        if self._metric and metrics and self._metric not in metrics:
+            raise InputError.unknown("training.keep_best", "metric", self._metric, metrics)
+
+    def _remember_best(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        if self._metric not in metrics:
+            return
+        value, known = metrics[self._metric], self._best()
+        sign = -1 if self._direction == "max" else 1
+        if known.get("metric") != self._metric or sign * value < sign * known["value"]:
+            best = {"iteration": iteration, "metric": self._metric, "value": value}
+            write_whole(self.folder / BEST, json.dumps(best) + "\n")
+
+    def _best(self) -> dict[str, Any]:
+        path = self.folder / BEST
+        return read_object(path) if path.is_file() else {}
+
+    def _clear(self) -> None:
+        best = self._best().get("iteration") if self._metric else None
+        for old in _manifests(self.folder)[: -self._keep]:
+            if old.stem != f"iter_{best or 0:08d}":
+                old.unlink()
+                old.with_suffix(".pt").unlink(missing_ok=True)
 
 
-def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole checkpoint in ``folder``, and a line on each newer one that is damaged.
-
-    Tensors are loaded to the CPU. Only tensors and plain values are read; a pickled object is refused
-    and runs no code.
+def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint in ``folder`` that matches its digest, and a line on each newer one that does not.
 
     Raises:
         InputError: there are checkpoints, and all of them are damaged.
@@ -56,11 +109,11 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     for manifest in reversed(_manifests(folder)):
         path = manifest.with_suffix(".pt")
         try:
-            expected = json.loads(manifest.read_text())["sha256"]
-            if file_digest(path) != expected:
+            if file_digest(path) != json.loads(manifest.read_text())["sha256"]:
                 raise ValueError("does not match its digest")
-            return torch.load(path, map_location="cpu", weights_only=True), warnings
-        except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            load_checkpoint(path)
+            return path, warnings
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
             warnings.append(f"{path}: damaged checkpoint left aside ({str(error).splitlines()[0]})")
     if warnings:
         raise InputError.of(
@@ -69,6 +122,15 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             "removing that folder, to train the stage anew",
         )
     return None, warnings
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors on the CPU.
+
+    Only tensors and plain values are read; a pickled object is refused (``UnpicklingError``) and runs no code.
+    """
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def write_whole(path: Path, text: str) -> None:

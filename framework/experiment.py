@@ -5,19 +5,34 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from framework.graph import Stage, StageGraph
-from registry import Component, InputError, NonNegative, Positive, PositiveFloat, ProperFraction
+from registry import AtLeastZero, Component, InputError, NonNegative, Positive, PositiveFloat, ProperFraction
 from registry.component import freeze
 from registry.convert import structure, unstructure
 
 FORMAT = 1
 """Of a saved spec. A spec of another format is refused."""
-BESIDE_THE_RESULT = ("workers", "log_every", "checkpoint_every", "sample_every", "samples")
-"""Fields of :class:`Training` that change nothing of what is trained."""
+BESIDE_THE_RESULT = (
+    "clips_per_gpu",
+    "activation_checkpointing",
+    "compile",
+    "deterministic",
+    "on_divergence",
+    "workers",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_best",
+    "sample_every",
+    "samples",
+)
+"""Fields of :class:`Training` that say how and where the work is done, not what is trained: a run may carry on with
+others. ``clips_per_gpu``, ``compile`` and ``deterministic`` leave the result the same but for rounding, and but for the
+batch that batch norms see (:attr:`Training.clips_per_gpu`)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +40,10 @@ class Training:
     """How a stage is trained. Defaults are the paper's (section 5, appendix A)."""
 
     batch_size: Positive = 512
-    """Clips in one discriminator update, over all GPUs."""
+    """Clips in one update, over all GPUs."""
+    clips_per_gpu: Positive | None = None
+    """The most clips that a GPU takes at once. Where its share of the batch is larger, it is cut into equal parts whose
+    gradients add up; a batch norm's statistics are then those of a part. None is the whole share."""
     iterations: Positive = 300_000
     """Updates of the generator; each goes with ``discriminator_steps`` updates of the discriminators."""
     discriminator_steps: Positive = 2
@@ -35,6 +53,23 @@ class Training:
     """Adam's learning rate for the discriminators."""
     betas: tuple[ProperFraction, ProperFraction] = attrs.field(default=(0.0, 0.999), converter=freeze)
     """Adam's betas; the paper does not say, these are its line of work's (BigGAN, DVD-GAN)."""
+    max_grad_norm: PositiveFloat | None = None
+    """Gradients of the generator, and of all discriminators, are scaled down to this norm; None is as they are."""
+    r1: AtLeastZero = 0.0
+    """Weight of the R1 penalty ``E|∇D(x)|² / 2`` on real videos (Mescheder et al., 2018); the paper has none."""
+    average: ProperFraction | None = None
+    """Decay of a moving average of the generator's weights, kept beside them in the artifact and used in place of them
+    by later stages and for generating; None has none, as in the paper."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of what autocast lets be computed in it; weights, statistics and losses are float32. float16 scales the loss."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more work, the same result."""
+    compile: tuple[Literal["generator", "discriminators"], ...] = attrs.field(default=(), converter=freeze)
+    """Networks that go through ``torch.compile``."""
+    deterministic: bool = False
+    """Only deterministic kernels, so that runs on the same GPUs are equal bit for bit; slower. CPUs need it not."""
+    on_divergence: Literal["stop", "skip"] = "stop"
+    """At a loss or gradient that is not finite: stop, or undo the update and go on with the next."""
     standing_passes: Positive = 200
     """Forward passes that estimate the per-timestep batch-norm statistics when a stage is done."""
     standing_batch: Positive = 16
@@ -45,10 +80,14 @@ class Training:
     """Iterations between two lines of ``metrics.jsonl``."""
     checkpoint_every: Positive = 1000
     """Iterations between two checkpoints."""
+    keep_checkpoints: Positive = 2
+    """How many of the latest checkpoints are kept."""
+    keep_best: str | None = None
+    """Keep one checkpoint more, that of the best line of ``metrics.jsonl``: ``"min:NAME"`` or ``"max:NAME"``."""
     sample_every: Positive = 1000
-    """Iterations between two sample pictures."""
+    """Iterations between two sets of samples, a picture and a film."""
     samples: Positive = 8
-    """Videos in a sample picture."""
+    """Videos in a set of samples."""
 
 
 @attrs.frozen(kw_only=True)

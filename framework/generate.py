@@ -11,11 +11,10 @@ import torch
 import zarr
 from torch import Tensor
 
-from datasets.encode import write_video
 from framework.artifact import load_cascade, read_manifest
 from framework.cascade import Cascade
 from framework.checkpoint import naming
-from framework.pictures import contact_sheet, save_gif, save_picture, side_by_side, to_pixels
+from framework.pictures import FILM_RATE, contact_sheet, save_film, save_gif, save_picture, side_by_side, to_pixels
 from framework.randomness import generator_at
 from framework.run_folder import RunFolder
 from registry import InputError
@@ -41,7 +40,7 @@ class Request:
     """Standard deviation of the noise; the paper's pictures are made at 0.5."""
     seed: int = 0
     formats: tuple[str, ...] = ("mp4", "png")
-    rate: int = 12
+    rate: int = FILM_RATE
     """Frames per second of films."""
 
 
@@ -120,7 +119,7 @@ def _labels(request: Request, classes: Sequence[str] | None) -> Tensor | None:
 def _write(videos: Mapping[str, Tensor], request: Request, stem: Path, labels: Tensor | None) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     write: dict[str, Callable[[Path], None]] = {
-        "mp4": lambda path: _save_film(path, videos, request),
+        "mp4": lambda path: save_film(path, side_by_side(videos), request.rate),
         "png": lambda path: save_picture(path, contact_sheet(videos)),
         "gif": lambda path: save_gif(path, side_by_side(videos), request.rate),
         "zarr": lambda path: _save_zarr(path, videos, request, labels),
@@ -132,12 +131,6 @@ def _write(videos: Mapping[str, Tensor], request: Request, stem: Path, labels: T
             write[kind](path)
         paths.append(path)
     return paths
-
-
-def _save_film(path: Path, videos: Mapping[str, Tensor], request: Request) -> None:
-    partial = path.with_name(path.name + ".partial")
-    write_video(partial, side_by_side(videos), rate=request.rate)
-    partial.replace(path)
 
 
 def _save_zarr(path: Path, videos: Mapping[str, Tensor], request: Request, labels: Tensor | None) -> None:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from framework.checkpoint import first_not_finite, naming, save_checkpoint, write_whole
-from framework.pictures import save_picture
-from registry import InputError
+from components import ranks
+from framework.checkpoint import Checkpoints, first_not_finite, naming, write_whole
+from framework.pictures import contact_sheet, save_film, save_picture, side_by_side
+from framework.runner import diverged
+from framework.together import mean_over_ranks, on_first
 from registry.progress import Progress
 
 
 class ProgressHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
-    """A progress bar over the stage's iterations, with rate, time left and the latest losses."""
+    """A progress bar over the stage's iterations, with rate, time left and the latest metrics.
+
+    Where stderr is no terminal, the metrics come as a line of their own instead, each time they are written.
+    """
 
     def __init__(self, stage: str, first: int, iterations: int) -> None:
+        self._stage, self._iterations = stage, iterations
         self._bar = Progress(total=iterations, initial=first, desc=f"train {stage}", unit="it")
 
     def after_train_iter(
@@ -31,17 +37,44 @@ class ProgressHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     ) -> None:
         """Advance by one."""
         self._bar.update()
-        if outputs and batch_idx % 10 == 0:
-            losses = {name: f"{float(value):.2f}" for name, value in outputs.items() if name.startswith("loss")}
-            self._bar.set_postfix(losses, refresh=False)
 
-    def after_run(self, runner: Runner) -> None:
-        """Leave the finished bar."""
+    def show(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        """Tell the metrics of the latest iterations."""
+        if self._bar.on_terminal:
+            self._bar.set_postfix_str(summary(metrics), refresh=False)
+        else:
+            left = self._bar.format_interval(self._bar.seconds_left(iteration))
+            self._bar.note(f"{self._stage} {iteration}/{self._iterations}: {summary(metrics)}, {left} left")
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
         self._bar.close()
 
 
+def summary(metrics: Mapping[str, float]) -> str:
+    """Metrics for a person: losses, each discriminator's scores of real and generated videos, rates, memory."""
+    losses = [f"{name} {metrics[name]:.3f}" for name in ("loss_D", "loss_G") if name in metrics]
+    scores = [
+        f"{name.removesuffix('/real')} {metrics[name]:+.2f}/{metrics[name.removesuffix('real') + 'fake']:+.2f}"
+        for name in metrics
+        if name.endswith("/real")
+    ]
+    rates = [f"lr {metrics['lr_generator']:g}/{metrics['lr_discriminator']:g}"] if "lr_generator" in metrics else []
+    skipped = [f"skipped {metrics['skipped']:.2f}"] if metrics.get("skipped") else []
+    return ", ".join(
+        [
+            *losses,
+            *scores,
+            *skipped,
+            *rates,
+            f"{metrics['clips_per_second']:.1f} clips/s",
+            f"{metrics['memory_mb']:.0f} MB",
+        ]
+    )
+
+
 class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
-    """Means over every ``every`` iterations, to ``metrics.jsonl`` and to the visualizer.
+    """Means over every ``every`` iterations and over all ranks, to ``metrics.jsonl`` and to the visualizer.
 
     Args:
         path: of ``metrics.jsonl``; lines after iteration ``first``, which an interrupted run left and
@@ -49,22 +82,36 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         every: iterations between two lines.
         first: the iteration that training takes up.
         clips: clips in one iteration, for the rate.
+        show: is told every line's iteration and values.
         begun: the :meth:`state` at iteration ``first``, so that no mean misses what came before a stop.
     """
 
-    def __init__(self, path: Path, every: int, first: int, clips: int, begun: Mapping[str, Any] | None = None) -> None:
-        self._path, self._every, self._clips = path, every, clips
+    priority = "ABOVE_NORMAL"
+
+    def __init__(
+        self,
+        path: Path,
+        every: int,
+        first: int,
+        clips: int,
+        show: Callable[[int, Mapping[str, float]], None],
+        begun: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._path, self._every, self._clips, self._show = path, every, clips, show
         self._sums: dict[str, Tensor] = {} if begun is None else dict(begun["sums"])
-        self._count: int = 0 if begun is None else begun["count"]
+        self._counts: dict[str, int] = {} if begun is None else dict(begun["counts"])
+        self.latest: dict[str, float] = {} if begun is None else dict(begun["latest"])
+        """Values of the latest line, less those that tell of the machine."""
         self._timed = 0
         self._since = time.perf_counter()
-        if path.is_file():
+        if ranks.rank() == 0 and path.is_file():
             lines = path.read_text().splitlines(keepends=True)
             write_whole(path, "".join(line for line in lines if _iteration(line) <= first))
 
     def state(self) -> dict[str, Any]:
-        """What is added up for the next line: tensors and plain values."""
-        return {"sums": dict(self._sums), "count": self._count}
+        """What is added up for the next line, over all ranks: tensors and plain values. All ranks ask together."""
+        self._sums = mean_over_ranks(self._sums)
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "latest": dict(self.latest)}
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
@@ -76,61 +123,84 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         """
         for name, value in (outputs or {}).items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._timed += 1
         iteration = batch_idx + 1
         if iteration % self._every and iteration != runner.max_iters:
             return
         now = time.perf_counter()
-        means = {name: float(total) / self._count for name, total in self._sums.items()}
+        means = {name: float(total) / self._counts[name] for name, total in mean_over_ranks(self._sums).items()}
         _refuse_divergence(runner, iteration, means)
-        means["clips_per_second"] = self._clips * self._timed / (now - self._since)
         for name, wrapper in runner.optim_wrapper.items():
             means[f"lr_{name}"] = wrapper.get_lr()["lr"][0]
-        with naming(self._path), self._path.open("a") as file:
-            file.write(json.dumps({"iteration": iteration, **means}, allow_nan=False) + "\n")
-        runner.visualizer.add_scalars(means, step=iteration)
-        self._sums, self._count, self._timed, self._since = {}, 0, 0, now
+        self.latest = dict(means)
+        means["clips_per_second"] = self._clips * self._timed / (now - self._since)
+        means["memory_mb"] = peak_memory()
+        if ranks.rank() == 0:
+            with naming(self._path), self._path.open("a") as file:
+                file.write(json.dumps({"iteration": iteration, **means}, allow_nan=False) + "\n")
+            runner.visualizer.add_scalars(means, step=iteration)
+            self._show(iteration, means)
+        self._sums, self._counts, self._timed, self._since = {}, {}, 0, now
 
 
 class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
-    """A checkpoint every ``every`` iterations and at the end, of what ``state`` returns.
+    """A checkpoint every ``every`` iterations and at the end, of what ``state`` returns; rank 0 writes it.
 
     It comes after the metrics, which refuse their sums up to the latest line; the sums since then are in
     the state. An update can spoil the weights although the losses before it were finite: all is looked at.
+
+    Args:
+        store: where checkpoints go.
+        every: iterations between two.
+        state: of the training after an iteration; all ranks ask for it together.
+        latest: values of the latest line of metrics, by which the best is told.
     """
 
     priority = "LOW"
 
-    def __init__(self, folder: Path, every: int, state: Callable[[int], dict[str, Any]]) -> None:
-        self._folder, self._every, self._state = folder, every, state
+    def __init__(
+        self,
+        store: Checkpoints,
+        every: int,
+        state: Callable[[int], dict[str, Any]],
+        latest: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._store, self._every, self._state, self._latest = store, every, state, latest
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Save when it is time.
+        """Save when it is time, or when this is the last iteration for now.
 
         Raises:
             InputError: anything in the state is not finite.
         """
         iteration = batch_idx + 1
-        if iteration % self._every and iteration != runner.max_iters:
+        self._store.refuse_unknown(self._latest())
+        if iteration % self._every and iteration != runner.max_iters and not runner.train_loop.stopping:
             return
         state = self._state(iteration)
-        _refuse_divergence(runner, iteration, state)
-        save_checkpoint(self._folder, iteration, state)
+
+        def save() -> None:
+            _refuse_divergence(runner, iteration, state)
+            self._store.save(iteration, state, self._latest())
+
+        on_first(save)
 
 
 class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
-    """A picture of what the cascade generates so far, every ``every`` iterations and at the end.
+    """What the cascade generates so far, as a picture and a film, every ``every`` iterations and at the end.
+
+    Rank 0 does it, while the others wait for it in their next step.
 
     Args:
-        folder: of the pictures.
+        folder: of the pictures and films.
         every: iterations between two.
-        draw: makes the picture, uint8 ``(H, W, 3)``, without touching the training.
+        draw: makes every stage's videos ``(B, T, C, H, W)`` by name, without touching the training.
     """
 
-    def __init__(self, folder: Path, every: int, draw: Callable[[], npt.NDArray[np.uint8]]) -> None:
+    def __init__(self, folder: Path, every: int, draw: Callable[[], Mapping[str, Tensor]]) -> None:
         self._folder, self._every, self._draw = folder, every, draw
 
     def after_train_iter(
@@ -138,20 +208,26 @@ class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     ) -> None:
         """Draw when it is time."""
         iteration = batch_idx + 1
-        if iteration % self._every and iteration != runner.max_iters:
+        if ranks.rank() != 0 or (iteration % self._every and iteration != runner.max_iters):
             return
-        picture = self._draw()
+        with ranks.alone():
+            videos = self._draw()
+        picture = contact_sheet(videos)
         save_picture(self._folder / f"iter_{iteration:08d}.png", picture)
+        save_film(self._folder / f"iter_{iteration:08d}.mp4", side_by_side(videos))
         runner.visualizer.add_image("samples", picture, step=iteration)
+
+
+def peak_memory() -> float:
+    """The most memory in use so far, in MB (10^6 bytes): tensors on the GPU if there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _refuse_divergence(runner: Runner, iteration: int, values: Mapping[str, Any]) -> None:
     if (name := first_not_finite(values)) is not None:
-        raise InputError.of(
-            runner.model.stage.name,
-            f"training diverged by iteration {iteration}: {name} is not finite; earlier checkpoints stay",
-            "lower learning rates (generator_lr, discriminator_lr), in another --work-dir or with --restart",
-        )
+        raise diverged(runner.model.stage.name, iteration, name)
 
 
 def _iteration(line: str) -> int:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from datasets.encode import write_video
 from framework.checkpoint import naming
 
 Pixels = npt.NDArray[np.uint8]
@@ -20,6 +21,8 @@ GROUND = 255
 """Grey value between the tiles."""
 LEAST_SIDE = 128
 """Small videos are enlarged, by a whole factor, to at least this many pixels a side in films."""
+FILM_RATE = 12
+"""Frames per second of films."""
 MOST_COLUMNS = 12
 """Moments shown in a contact sheet."""
 
@@ -89,6 +92,15 @@ def save_picture(path: Path, picture: Pixels) -> None:
     partial = path.with_name(path.name + ".partial")
     with naming(path):
         Image.fromarray(picture).save(partial, format="png")
+    partial.replace(path)
+
+
+def save_film(path: Path, film: Pixels, rate: int = FILM_RATE) -> None:
+    """Write ``film``, uint8 ``(T, H, W, 3)`` with H and W even, as an MP4 of ``rate`` frames per second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with naming(path):
+        write_video(partial, film, rate=rate)
     partial.replace(path)
 
 

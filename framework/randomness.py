@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 
 def derive(seed: int, *place: int | str) -> int:
-    """A 63-bit seed for one ``place`` (stage, rank, iteration, ...) of a run seeded with ``seed``."""
+    """A 63-bit seed for one ``place`` (stage, iteration, ...) of a run seeded with ``seed``."""
     words = [seed, *(_number(part) for part in place)]
     high, low = np.random.SeedSequence(words).generate_state(2, np.uint32)
     return (int(high) << 31) ^ int(low)
@@ -23,6 +26,23 @@ def reseed(seed: int, *place: int | str) -> None:
 def generator_at(seed: int, *place: int | str) -> torch.Generator:
     """A CPU generator that starts at this place of the run."""
     return torch.Generator().manual_seed(derive(seed, *place))
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Where ``wanted``, torch computes with deterministic kernels only, and says so where it has none."""
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def _number(part: int | str) -> int:

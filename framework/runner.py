@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 from torch import nn
@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader
 
 from framework.adversarial_stage import AdversarialStage
 from framework.experiment import Training
+from framework.update import NetworkOptimizer, NotFiniteError
+from registry import InputError
 
 
 class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
@@ -34,6 +36,7 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
         iterations: at which the stage is done.
         per_iteration: batches in one iteration.
         reseed: called with the iteration before each, to start the random numbers there.
+        stop: called once in every iteration; when it says so, that iteration is the last one for now.
     """
 
     def __init__(
@@ -44,12 +47,16 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
         iterations: int,
         per_iteration: int,
         reseed: Callable[[int], None],
+        stop: Callable[[], bool],
     ) -> None:
         super().__init__(runner, dataloader)
         self._iter = first
         self._max_iters = iterations
         self._per_iteration = per_iteration
         self._reseed = reseed
+        self._stop = stop
+        self.stopping = False
+        """Whether the iteration at hand is the last one for now."""
 
     @property
     def iter(self) -> int:
@@ -72,22 +79,40 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
         return 1
 
     def run(self) -> nn.Module:
-        """Train to the end."""
+        """Train to the end, or until asked to stop.
+
+        Raises:
+            InputError: training diverged.
+        """
         runner = self.runner
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         runner.model.train()
         batches = iter(self.dataloader)
-        while self._iter < self._max_iters:
+        while self._iter < self._max_iters and not self.stopping:
             data = [next(batches) for _ in range(self._per_iteration)]
             self._reseed(self._iter)
             runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data)
-            outputs = runner.model.train_step(data, optim_wrapper=runner.optim_wrapper)
+            try:
+                outputs = runner.model.train_step(data, optim_wrapper=runner.optim_wrapper)
+            except NotFiniteError as error:
+                raise diverged(runner.model.stage.name, self._iter + 1, str(error)) from error
+            self.stopping = self._stop()
             runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data, outputs=outputs)
             self._iter += 1
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model  # type: ignore[no-any-return]
+
+
+def diverged(stage: str, iteration: int, what: str) -> InputError:
+    """The error that ends a training whose numbers are not finite any more."""
+    return InputError.of(
+        stage,
+        f"training diverged by iteration {iteration}: {what} is not finite; earlier checkpoints stay",
+        "lower learning rates (generator_lr, discriminator_lr) in another --work-dir or with --restart, or "
+        "training.on_divergence=skip",
+    )
 
 
 class StageRunner(Runner):  # type: ignore[misc]  # MMEngine is untyped
@@ -99,6 +124,10 @@ class StageRunner(Runner):  # type: ignore[misc]  # MMEngine is untyped
     def dump_config(self) -> None:
         """Nothing: the spec is in the run folder."""
 
+    def wrap_model(self, model_wrapper_cfg: Any, model: AdversarialStage) -> AdversarialStage:
+        """The model as it is: it reduces its gradients itself."""
+        return model
+
 
 def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapperDict:
     """Adam for the generator and one Adam for all the discriminators (appendix A)."""
@@ -106,7 +135,12 @@ def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapper
     networks = {"generator": model.generator, "discriminator": model.discriminators}
     return OptimWrapperDict(
         **{
-            name: OptimWrapper(torch.optim.Adam(networks[name].parameters(), lr=rates[name], betas=training.betas))
+            name: NetworkOptimizer(
+                torch.optim.Adam(networks[name].parameters(), lr=rates[name], betas=training.betas),
+                name,
+                training.precision,
+                training.max_grad_norm,
+            )
             for name in networks
         }
     )
@@ -147,6 +181,5 @@ def make_runner(
         visualizer=Visualizer(name=name, vis_backends=[TensorboardVisBackend(str(tensorboard))]),
         experiment_name=name,
         log_level="WARNING",
-        env_cfg={"dist_cfg": {"backend": "gloo"}},
         randomness={"seed": 0},
     )

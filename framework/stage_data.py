@@ -60,29 +60,34 @@ class StageData:
             spans.insert(0, view.input_span(spans[0], length))
         return spans
 
-    def videos(self, batch: Mapping[str, Any], device: torch.device) -> tuple[Tensor, Tensor | None]:
+    def videos(self, batch: Mapping[str, Any], device: torch.device) -> Tensor:
         """A batch of windows of the stage's clip, made of the loader's frames on ``device``.
 
         Args:
             batch: ``frames``, uint8 ``(B, T, H, W, C)``, every ``picked.time``-th frame of a window of the
-                data and every ``picked.space``-th of its pixels; and ``label``, int64 ``(B,)``.
+                data and every ``picked.space``-th of its pixels.
             device: where the views are computed.
 
         Returns:
-            ``(B, window, C, H, W)`` with values in [-1, 1], and class indices ``(B,)`` or None.
+            Tensor: ``(B, window, C, H, W)``, values in [-1, 1].
         """
-        video = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).div(127.5).sub_(1.0)
+        video: Tensor = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).div(127.5).sub_(1.0)
         # All windows of a batch have one length, and views treat every place of a clip alike.
         for view, span in zip(self.picked.rest, self.spans(self.window(0))[1:], strict=True):
             video = view.forward_span(video, span)
-        return video, batch["label"].to(device, non_blocking=True) if self.conditional else None
+        return video
+
+    def labels(self, batch: Mapping[str, Any], device: torch.device) -> Tensor | None:
+        """Class indices ``(B,)`` of the loader's batch, on ``device``; None when unconditional."""
+        labels: Tensor = batch["label"]
+        return labels.to(device, non_blocking=True) if self.conditional else None
 
 
 class StageClips(Dataset[dict[str, Any]]):
     """What stands at each position of a stage's training sequence: a pure function of seed and position."""
 
     def __init__(self, dataset: VideoDataset, graph: StageGraph, data: StageData, seed: int) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._data = data
         self._level, self._pixels = choose_level(dataset.levels, data.picked.space)
         self._sampler = ClipSampler(dataset.lengths(), graph.clip.frames, seed, short=dataset.short)
@@ -103,16 +108,16 @@ class StageClips(Dataset[dict[str, Any]]):
         start += self._starts[self._sampler.draw(position, len(self._starts))]
         where = (clip, start, len(out), self._data.picked.time, self._level)
         if self._pixels == 1:
-            self._dataset.strided(*where, out=out)
+            self.dataset.strided(*where, out=out)
         else:
-            out[:] = self._dataset.strided(*where)[:, :: self._pixels, :: self._pixels]
-        label = self._dataset.label(clip)
+            out[:] = self.dataset.strided(*where)[:, :: self._pixels, :: self._pixels]
+        label = self.dataset.label(clip)
         return -1 if label is None else label
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the mix of classes that trains."""
         places = torch.randint(len(self._sampler), (count,), generator=generator)
-        return torch.tensor([self._dataset.label(int(self._sampler.clips[place])) for place in places])
+        return torch.tensor([self.dataset.label(int(self._sampler.clips[place])) for place in places])
 
 
 class PositionBatches:

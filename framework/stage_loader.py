@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datasets import Frames
+from framework.stopping import shield_worker, workers_start
 
 PREFETCH = 2
 """Batches that each worker is ahead."""
@@ -68,6 +69,7 @@ class StageLoader(DataLoader[dict[str, Any]]):
             collate_fn=_as_it_is,
             prefetch_factor=PREFETCH if workers else None,
             multiprocessing_context=start,
+            worker_init_fn=shield_worker if workers else None,
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # torch names its own iterator
@@ -76,7 +78,9 @@ class StageLoader(DataLoader[dict[str, Any]]):
         pool: Tensor = torch.empty(shape, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
         slots = _Slots(pool)
         self._whole.pool, self._slotted.slots = pool, slots
-        for slot, frames, labels in super().__iter__():
+        with workers_start():
+            batches = super().__iter__()
+        for slot, frames, labels in batches:
             # Labels come as numbers: a tensor would bring shared memory of its own.
             yield {"frames": _pinned(frames if slot is None else slots.lend(slot)), "label": torch.tensor(labels)}
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from components import ranks
 from framework.artifact import MANIFEST, read_own_manifest
+from framework.batch import share
 from framework.check_data import open_data
 from framework.experiment import Experiment
 from framework.graph import Stage
 from framework.run_folder import RunFolder
+from framework.stopping import StopSignals
+from framework.together import on_first, together
 from framework.train_stage import train_stage
 from registry import InputError
 from registry.cli import say
+from registry.errors import join
 
 
 def train(experiment: Experiment, work_dir: str | Path, only: str | None = None, *, restart: bool = False) -> RunFolder:
@@ -27,27 +33,49 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
         InputError: before anything is written: a stage cannot train yet, the data does not fit the graph,
             or ``work_dir`` holds something else, or another process trains in it. Later: a finished stage
             is not one of this experiment, or training diverged.
+        Stopped: asked to by a signal; there is a checkpoint, and the same call carries on from it.
     """
     refuse_joint(experiment)
+    refuse_uneven(experiment)
     run = RunFolder(work_dir)
-    stages = _asked(run, experiment, only, restart=restart)
-    dataset = open_data(experiment)
-    if restart:
-        _restart(run)
-    run.refuse_others(experiment, dataset.fingerprint)
+    stages = together(lambda: _asked(run, experiment, only, restart=restart))
+    dataset = together(lambda: open_data(experiment))
+    on_first(lambda: _enter(run, experiment, dataset.fingerprint, restart=restart))
+    everything = experiment.graph.order()
     try:
-        run.begin(experiment, dataset.fingerprint)
-        everything = experiment.graph.order()
-        for stage in stages:
-            if is_done(run, stage):
-                say(f"{stage.name}: done ({_iterations_done(run, experiment, stage)} iterations)")
-                continue
-            say(f"{stage.name}: stage {everything.index(stage) + 1} of {len(everything)}, {stage.clip}")
-            train_stage(run, experiment, stage, dataset)
+        with StopSignals() as signals:
+            for stage in stages:
+                if on_first(partial(is_done, run, stage)):
+                    iterations = on_first(partial(_iterations_done, run, experiment, stage))
+                    say(f"{stage.name}: done ({iterations} iterations)")
+                    continue
+                say(f"{stage.name}: stage {everything.index(stage) + 1} of {len(everything)}, {stage.clip}")
+                train_stage(run, experiment, stage, dataset, signals)
     finally:
         run.release()
     _summary(run, experiment, stages)
     return run
+
+
+def _enter(run: RunFolder, experiment: Experiment, fingerprint: str, *, restart: bool) -> None:
+    if restart:
+        _restart(run)
+    run.refuse_others(experiment, fingerprint)
+    run.begin(experiment, fingerprint)
+
+
+def refuse_uneven(experiment: Experiment) -> None:
+    """Refuse a batch that the processes cannot share.
+
+    Raises:
+        InputError: naming the stage's training, and sizes that would do.
+    """
+    for stage in experiment.graph.stages:
+        try:
+            share(experiment.training_of(stage).batch_size, ranks.world())
+        except InputError as error:
+            own = "batch_size" in stage.training
+            raise error.under(join("graph.stages", stage.name, "training") if own else "training") from None
 
 
 def refuse_joint(experiment: Experiment) -> None:
@@ -97,7 +125,7 @@ def _summary(run: RunFolder, experiment: Experiment, stages: list[Stage]) -> Non
     for stage in stages:
         say(
             f"  {stage.name}: {run.artifact(stage.name)}, {run.metrics(stage.name).name}, "
-            f"pictures in {run.samples(stage.name)}"
+            f"pictures and films in {run.samples(stage.name)}"
         )
     say(f"  TensorBoard: tensorboard --logdir {run.path / 'tensorboard'}")
     ends = [stage.name for stage in experiment.graph.leaves()]

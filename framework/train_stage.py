@@ -2,76 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from mmengine.device import get_device
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor
 
-from components.layers import batch_statistics, standing_statistics
+from components import ranks
+from components.layers import batch_statistics, recompute
 from datasets import VideoDataset
-from framework.adversarial_stage import AdversarialStage
-from framework.artifact import load_cascade, manifest_digest, save_artifact
+from framework.adversarial_stage import AdversarialStage, Rules
+from framework.artifact import load_cascade
+from framework.average import WeightAverage
+from framework.batch import share
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
 from framework.cascade import unroll
-from framework.checkpoint import load_latest
+from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
 from framework.experiment import Experiment, Training
+from framework.finish_stage import finish_stage, statistics_window, uncompiled
 from framework.graph import Stage
 from framework.hooks import MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
-from framework.pictures import contact_sheet
-from framework.randomness import derive, generator_at, reseed
+from framework.mishaps import explained
+from framework.randomness import derive, deterministic, generator_at, reseed
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers, make_runner
 from framework.stage_data import PositionBatches, StageClips, StageData
 from framework.stage_loader import StageLoader
-from registry.cli import say
-from registry.progress import Progress
+from framework.stopping import StopSignals
+from framework.together import on_first, together
+from registry.cli import note, say
 
 
-def train_stage(run: RunFolder, experiment: Experiment, stage: Stage, dataset: VideoDataset) -> None:
+def train_stage(
+    run: RunFolder, experiment: Experiment, stage: Stage, dataset: VideoDataset, signals: StopSignals
+) -> None:
     """Train ``stage`` to its end, from wherever the run folder has it, and write its artifact.
 
-    The stages before it must be done; they are loaded from their artifacts and stay as they are.
+    The stages before it must be done; they are loaded from their artifacts and stay as they are. All ranks take
+    part in the iterations; what comes after them rank 0 does by itself.
 
     Raises:
-        InputError: a source's artifact is missing or damaged, or every checkpoint is.
+        InputError: a source's artifact is missing or damaged, or every checkpoint is; or training diverged, ran
+            out of memory or lost a loader process.
+        Stopped: asked to stop by a signal; there is a checkpoint of the last iteration.
     """
     training = experiment.training_of(stage)
-    model, clips = build_model(run, experiment, stage, dataset)
-    model.to(get_device())
-    optimizers = make_optimizers(model, training)
-
-    saved, warnings = load_latest(run.checkpoints(stage.name))
-    say(*(f"warning: {line}" for line in warnings))
-    first = 0 if saved is None else int(saved["iteration"])
-    if saved is not None:
-        say(f"{stage.name}: carrying on at iteration {first}")
-        model.load_state_dict(saved["model"])
-        optimizers.load_state_dict(saved["optimizers"])
-
-    if first < training.iterations:
-        _train(run, experiment, stage, model, clips, optimizers, first, None if saved is None else saved["metrics"])
-    estimate_statistics(experiment, stage, model, clips)
-    save_artifact(
-        run.artifact(stage.name),
-        experiment,
-        model.generator,
-        stage=stage.name,
-        iterations=training.iterations,
-        statistics_frames=stage.clip.frames,
-        data=dataset.fingerprint,
-        classes=dataset.classes if experiment.graph.classes else None,
-        source=manifest_digest(run.artifact(stage.source)) if stage.source else None,
-    )
+    with deterministic(training.deterministic), explained(stage, training):
+        model, clips = together(partial(build_model, run, experiment, stage, dataset))
+        model.to(get_device())
+        if training.average is not None:
+            model.average = WeightAverage(model.generator, training.average)
+        optimizers = make_optimizers(model, training)
+        first, metrics = _take_up(run, stage, model, optimizers)
+        _arrange(model, training)
+        if first < training.iterations:
+            _train(run, experiment, stage, model, clips, optimizers, first, metrics, signals)
+        on_first(partial(finish_stage, run, experiment, stage, model, clips, signals))
 
 
 def build_model(
     run: RunFolder, experiment: Experiment, stage: Stage, dataset: VideoDataset
 ) -> tuple[AdversarialStage, StageClips]:
     """The stage's networks as they are at iteration 0, on the CPU, and the clips that they learn."""
-    graph = experiment.graph
+    graph, training = experiment.graph, experiment.training_of(stage)
     view = build_stage_view(stage)
     data = StageData(graph, stage, build_data_route(graph, stage), view)
     sources = load_cascade(run.artifacts(experiment), experiment, stage.source) if stage.source else None
@@ -84,8 +80,43 @@ def build_model(
         data,
         view,
         None if sources is None else sources.to(get_device()),
+        Rules(most_clips=training.clips_per_gpu, r1=training.r1, skip=training.on_divergence == "skip"),
     )
     return model, StageClips(dataset, graph, data, derive(experiment.seed, stage.name, "data"))
+
+
+def _take_up(
+    run: RunFolder, stage: Stage, model: AdversarialStage, optimizers: OptimWrapperDict
+) -> tuple[int, Mapping[str, Any] | None]:
+    """Load the newest whole checkpoint, if there is one: the iteration it is of, and the metrics' state."""
+    path, warnings = on_first(partial(newest_whole, run.checkpoints(stage.name)))
+    note(*warnings)
+    if path is None:
+        return 0, None
+    saved = together(partial(load_checkpoint, path))
+    first: int = saved["iteration"]
+    say(f"{stage.name}: carrying on at iteration {first}")
+    model.load_state_dict(saved["model"])
+    optimizers.load_state_dict(saved["optimizers"])
+    if model.average is not None:
+        model.average.load_state_dict(saved["average"])
+    return first, saved["metrics"]
+
+
+def _arrange(model: AdversarialStage, training: Training) -> None:
+    """How the networks are to be computed; none of it changes what."""
+    networks: dict[str, list[Any]] = {
+        "generator": [model.generator],
+        "discriminators": list(model.discriminators.values()),
+    }
+    if training.activation_checkpointing:
+        for network in (each for group in networks.values() for each in group):
+            recompute(network)
+    for name in training.compile:
+        for network in networks[name]:
+            network.compile()
+    if ranks.world() > 1:
+        model.reduce_gradients()
 
 
 def _train(
@@ -94,52 +125,68 @@ def _train(
     stage: Stage,
     model: AdversarialStage,
     clips: StageClips,
-    optimizers: Any,
+    optimizers: OptimWrapperDict,
     first: int,
-    begun: dict[str, Any] | None,
+    begun: Mapping[str, Any] | None,
+    signals: StopSignals,
 ) -> None:
-    """The iterations from ``first`` on; ``begun`` is what the metrics had added up by then."""
+    """The iterations from ``first`` on; ``begun`` is what the metrics had added up by then.
+
+    Raises:
+        Stopped: asked to by a signal.
+    """
     training = experiment.training_of(stage)
     steps = training.discriminator_steps
-    batches = PositionBatches(first, training.iterations, steps, training.batch_size)
-    folder = run.stage(stage.name)
-    folder.mkdir(exist_ok=True)
-    metrics = MetricsHook(run.metrics(stage.name), training.log_every, first, steps * training.batch_size, begun)
+    share(training.batch_size, ranks.world())
+    batches = PositionBatches(first, training.iterations, steps, training.batch_size, ranks.rank(), ranks.world())
+    on_first(partial(run.stage(stage.name).mkdir, exist_ok=True))
+    progress = ProgressHook(stage.name, first, training.iterations)
+    clips_each = steps * training.batch_size
+    metrics = MetricsHook(run.metrics(stage.name), training.log_every, first, clips_each, progress.show, begun)
 
     def state(iteration: int) -> dict[str, Any]:
         return {
             "iteration": iteration,
             "model": model.state_dict(),
+            "average": None if model.average is None else model.average.state_dict(),
             "optimizers": optimizers.state_dict(),
             "metrics": metrics.state(),
         }
 
+    store = Checkpoints(run.checkpoints(stage.name), training.keep_checkpoints, training.keep_best)
     hooks = [
-        ProgressHook(stage.name, first, training.iterations),
+        progress,
         metrics,
-        SampleHook(run.samples(stage.name), training.sample_every, sample_picture(experiment, stage, model, training)),
-        StageCheckpointHook(run.checkpoints(stage.name), training.checkpoint_every, state),
+        SampleHook(run.samples(stage.name), training.sample_every, sample_videos(experiment, stage, model, training)),
+        StageCheckpointHook(store, training.checkpoint_every, state, lambda: metrics.latest),
     ]
     loop = {
         "first": first,
         "iterations": training.iterations,
         "per_iteration": steps,
-        "reseed": lambda iteration: reseed(experiment.seed, stage.name, 0, iteration),
+        "reseed": lambda iteration: reseed(experiment.seed, stage.name, iteration),
+        "stop": lambda: signals.agreed_stop(),  # MMEngine would copy a method's object along with it
     }
     loader = StageLoader(clips, batches, training.workers)
     name = f"{experiment.name}_{stage.name}"
-    make_runner(
+    runner = make_runner(
         name, model, optimizers, loader, loop, hooks, run.mmengine(stage.name), run.tensorboard(stage.name)
-    ).train()
+    )
+    try:
+        runner.train()
+    finally:
+        progress.close()
+    if runner.train_loop.stopping or signals.settle():
+        raise signals.stop(f"iteration {runner.iter} of {stage.name}")
 
 
-def sample_picture(
+def sample_videos(
     experiment: Experiment, stage: Stage, model: AdversarialStage, training: Training
-) -> Callable[[], npt.NDArray[np.uint8]]:
-    """A function that draws whole videos of every stage so far, always from the same noise.
+) -> Callable[[], dict[str, Tensor]]:
+    """A function that makes whole videos ``(B, T, C, H, W)`` of every stage so far, always from the same noise.
 
     The stage in training normalises with the samples' own statistics, since those of the whole length are
-    estimated only at its end; nothing of it changes.
+    estimated only at its end; nothing of it changes. With an average of the weights, that is shown.
     """
     links = () if model.sources is None else model.sources.links
     count, classes = training.samples, experiment.graph.classes
@@ -147,41 +194,20 @@ def sample_picture(
     noise = [torch.randn(count, link.generator.noise_dim, generator=random) for link in links]
     own = torch.randn(count, model.generator.noise_dim, generator=random)
     labels = None if classes is None else torch.arange(count) % classes
-    window = _statistics_window(stage, model)
 
     @torch.no_grad()
-    def draw() -> npt.NDArray[np.uint8]:
+    def draw() -> dict[str, Tensor]:
         device = model.device
         y = None if labels is None else labels.to(device)
         videos = model.sources.videos([z.to(device) for z in noise], y) if model.sources else {}
         x_l = videos[stage.source] if stage.source else None
         training_mode = model.training
         model.eval()
-        with batch_statistics(model.generator):
-            videos[stage.name] = unroll(model.generator, own.to(device), y, x_l, stage.clip.frames, window)
+        generator = model.generator if model.average is None else model.average.generator(model.generator)
+        window = statistics_window(stage, generator)
+        with batch_statistics(generator), uncompiled(training):
+            videos[stage.name] = unroll(generator, own.to(device), y, x_l, stage.clip.frames, window)
         model.train(training_mode)
-        return contact_sheet(videos)
+        return videos
 
     return draw
-
-
-@torch.no_grad()
-def estimate_statistics(experiment: Experiment, stage: Stage, model: AdversarialStage, clips: StageClips) -> None:
-    """Standing statistics: batch-norm statistics of every timestep of the whole clip (appendix A)."""
-    training = experiment.training_of(stage)
-    batch, device, generator = training.standing_batch, model.device, model.generator
-    with standing_statistics(generator, stage.clip.frames):
-        for number in Progress(iterable=range(training.standing_passes), desc=f"statistics {stage.name}", unit="pass"):
-            reseed(experiment.seed, stage.name, "statistics", number)
-            labels = clips.labels(batch, torch.default_generator).to(device) if experiment.graph.classes else None
-            z = torch.randn(batch, generator.noise_dim, device=device)
-            x_l = None
-            if model.sources is not None:
-                noise = model.sources.noise(batch)
-                x_l = model.sources.videos(noise, labels)[model.sources.links[-1].name]
-            unroll(generator, z, labels, x_l, stage.clip.frames, _statistics_window(stage, model))
-
-
-def _statistics_window(stage: Stage, model: AdversarialStage) -> int:
-    """Frames at a time for a generator that normalises with the batch at hand."""
-    return stage.training_clip.frames if model.generator.statistics_in_windows else stage.clip.frames

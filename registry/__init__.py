@@ -4,7 +4,7 @@ from registry.component import Component, use
 from registry.errors import InputError, Problem
 from registry.kinds import DATASETS, DISCRIMINATORS, FEATURES, GENERATORS, KINDS, LOSSES, VIEWS
 from registry.registry import Registry
-from registry.types import Fraction, NonNegative, Positive, PositiveFloat, ProperFraction, Range
+from registry.types import AtLeastZero, Fraction, NonNegative, Positive, PositiveFloat, ProperFraction, Range
 
 __all__ = [
     "DATASETS",
@@ -14,6 +14,7 @@ __all__ = [
     "KINDS",
     "LOSSES",
     "VIEWS",
+    "AtLeastZero",
     "Component",
     "Fraction",
     "InputError",

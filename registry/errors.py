@@ -25,6 +25,8 @@ class Problem:
     """What may stand there instead."""
     nearest: str | None = None
     """The allowed name that looks most like the one given."""
+    who: str | None = None
+    """Which of several processes have it, ``rank 3``; None where they need no telling apart."""
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
@@ -32,6 +34,8 @@ class Problem:
             text += f"; allowed: {self.allowed}"
         if self.nearest is not None:
             text += f"; did you mean '{self.nearest}'?"
+        if self.who is not None:
+            text = f"{self.who}: {text}"
         return " ".join(text.split())
 
     def under(self, prefix: str) -> Problem:
@@ -71,6 +75,41 @@ class InputError(ValueError):
     def under(self, prefix: str) -> InputError:
         """The same error seen from one level further out."""
         return InputError(problem.under(prefix) for problem in self.problems)
+
+
+class AgreedError(InputError):
+    """An error that every one of the processes that train together raises, so that one may speak for all."""
+
+    def under(self, prefix: str) -> AgreedError:
+        """The same error seen from one level further out."""
+        return AgreedError(problem.under(prefix) for problem in self.problems)
+
+
+class Stopped(Exception):  # noqa: N818  # nothing went wrong
+    """The command ends here, in all processes that train together alike, and says why in one line.
+
+    Args:
+        code: exit code.
+        line: for a person; empty where it has been said.
+        own: one process alone raises it, and the others have not been told.
+    """
+
+    def __init__(self, code: int, line: str, own: bool = False) -> None:
+        super().__init__(code, line, own)
+        self.code, self.line, self.own = code, line, own
+
+    def __str__(self) -> str:
+        return self.line
+
+
+def system_problem(error: OSError) -> Problem:
+    """What the system refused, with its path as far as the system says it."""
+    return Problem(str(error.filename or ""), error.strerror or str(error))
+
+
+def one_line(error: BaseException) -> str:
+    """An error that is not the user's, in one line: its class and how its text begins."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def _again(cls: type[InputError], problems: tuple[Problem, ...]) -> InputError:

@@ -35,6 +35,8 @@ NonNegative = Annotated[int, Range(0)]
 """A whole number of at least 0."""
 PositiveFloat = Annotated[float, Range(0, open_low=True)]
 """A number above 0."""
+AtLeastZero = Annotated[float, Range(0)]
+"""A number of at least 0."""
 Fraction = Annotated[float, Range(0, 1)]
 """A number from 0 to 1."""
 ProperFraction = Annotated[float, Range(0, 1, open_high=True)]

@@ -9,18 +9,23 @@ import sys
 from pathlib import Path
 
 from framework.describe import describe, describe_json
+from framework.launch import LAUNCHERS, launched
 from framework.spec_file import load_spec
+from framework.together import together
 from framework.train import train
 from registry import InputError
-from registry.cli import run, say
-
-LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+from registry.cli import note, run, say
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
-    experiment, notes = load_spec(arguments.spec, arguments.set)
-    sys.stderr.writelines(f"note: {note}\n" for note in notes)
+    with launched("none" if arguments.dry_run else arguments.launcher):
+        return _main(arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    experiment, notes = together(lambda: load_spec(arguments.spec, arguments.set))
+    note(*notes)
     if arguments.stage is not None and arguments.stage not in experiment.graph.names():
         raise InputError.unknown("--stage", "stage", arguments.stage, experiment.graph.names())
     if arguments.dry_run:
@@ -28,8 +33,6 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.json:
         raise InputError.of("--json", "prints a dry run, and there is none", allowed="--json with --dry-run")
-    if arguments.launcher != "none":
-        raise InputError.of("--launcher", f"{arguments.launcher!r} is not built yet", allowed="none")
     work_dir = arguments.work_dir or Path("runs") / experiment.name
     train(experiment, work_dir, arguments.stage, restart=arguments.restart)
     return 0
@@ -55,7 +58,10 @@ def parser() -> argparse.ArgumentParser:
         "stages.mid.view=AreaView, stages.mid.discriminators.matching=null; may be given several times",
     )
     parser.add_argument(
-        "--launcher", choices=LAUNCHERS, default="none", help="how processes are started; only none is built yet"
+        "--launcher",
+        choices=LAUNCHERS,
+        default="none",
+        help="what started the processes of this run: nothing, torchrun, srun or mpirun (default: %(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="check the spec at full size, print it, train nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")

@@ -61,7 +61,7 @@ class _FirstStage:
         """As training makes them of what ``store`` holds."""
         clips = StageClips(store, self.graph, self.data, seed=0)
         for batch in StageLoader(clips, PositionBatches(0, STAGE_BATCHES, 1, BATCH), 0):
-            yield self.data.videos(batch, torch.device("cpu"))[0]
+            yield self.data.videos(batch, torch.device("cpu"))
 
     def views(self) -> Iterator[torch.Tensor]:
         """By the views, of whole windows of whole frames."""

@@ -30,3 +30,11 @@ class Discriminator(nn.Module, ABC):
         Returns:
             Tensor: scores ``(B, K)``, one per output (frame or timestep), unbounded.
         """
+
+    def recomputable(self) -> list[nn.Module]:
+        """The parts that can be computed again in the backward pass instead of keeping their activations.
+
+        Parts that are called one after the other, each once per forward, with what a layer does besides computing
+        done through :mod:`components.layers.recompute`. Default: none.
+        """
+        return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from components.layers.factories import embedding, linear
+from components.layers.precision import widened, without_autocast
 
 
 class ProjectionHead(nn.Module):
@@ -21,9 +22,14 @@ class ProjectionHead(nn.Module):
         self.embedding = None if classes is None else embedding(classes, features)
 
     def forward(self, h: Tensor, y: Tensor | None = None) -> Tensor:
-        """Scores ``(B, K)`` of the features ``h``, ``(B, K, features)``, given class indices ``y``, ``(B,)``."""
-        scores: Tensor = self.linear(h).squeeze(-1)
-        if self.embedding is None:
-            return scores
-        projection: Tensor = (self.embedding(y).unsqueeze(1) * h).sum(-1)
-        return scores + projection
+        """Scores ``(B, K)`` of the features ``h``, ``(B, K, features)``, given class indices ``y``, ``(B,)``.
+
+        Under autocast, too, they are computed in float32.
+        """
+        with without_autocast(h):
+            h = widened(h)
+            scores: Tensor = self.linear(h).squeeze(-1)
+            if self.embedding is None:
+                return scores
+            projection: Tensor = (self.embedding(y).unsqueeze(1) * h).sum(-1)
+            return scores + projection

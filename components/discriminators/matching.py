@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.checks import check_classes, check_shape
 from components.clip import Clip
@@ -81,3 +81,7 @@ class MatchingDiscriminator(Discriminator):
         check_shape("x_l", x_l, *expected)
         scores: Tensor = self.head(self.trunk(torch.cat([self.view(x), x_l], dim=2)), y)
         return scores
+
+    def recomputable(self) -> list[nn.Module]:
+        """The blocks."""
+        return [*self.trunk.blocks_3d, *self.trunk.blocks_2d]

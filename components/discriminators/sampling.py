@@ -5,9 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from components import ranks
 
+
+# Compiled code has random numbers of its own: other frames would be drawn.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # so in torch
 def sample_frames(video: Tensor, count: int) -> Tensor:
     """``count`` different frames of each clip, drawn for each clip on its own from torch's global generator.
+
+    Which frames a clip gets does not depend on how many ranks share the batch.
 
     Args:
         video: ``(B, T, C, H, W)``.
@@ -19,5 +25,7 @@ def sample_frames(video: Tensor, count: int) -> Tensor:
     batch, frames = video.shape[:2]
     if count >= frames:
         return video
-    chosen = torch.rand(batch, frames, device=video.device).argsort(dim=1)[:, :count]
+    # The batch may be real clips and then generated ones, this process's share of each: row j of both together is
+    # row `rank + j * world` of the whole batch laid out alike, as long as the shares are equally long.
+    chosen = ranks.per_clip(torch.rand, batch, frames, device=video.device).argsort(dim=1)[:, :count]
     return video[torch.arange(batch, device=video.device).unsqueeze(1), chosen]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.checks import check_classes, check_shape
 from components.clip import Clip
@@ -67,3 +67,7 @@ class SpatialDiscriminator(Discriminator):
         check_classes(y, self.classes, len(x))
         scores: Tensor = self.head(self.trunk(sample_frames(x, self.frames)), y)
         return scores
+
+    def recomputable(self) -> list[nn.Module]:
+        """The blocks."""
+        return [*self.trunk.blocks_3d, *self.trunk.blocks_2d]

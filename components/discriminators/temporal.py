@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.checks import check_classes, check_shape
 from components.clip import Clip
@@ -87,3 +87,7 @@ class TemporalDiscriminator(Discriminator):
             x = unfold_time(F.avg_pool2d(fold_time(x), self.pool), self.clip.frames)
         scores: Tensor = self.head(self.trunk(x), y)
         return scores
+
+    def recomputable(self) -> list[nn.Module]:
+        """The blocks."""
+        return [*self.trunk.blocks_3d, *self.trunk.blocks_2d]

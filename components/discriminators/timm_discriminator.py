@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.backbones import ImageBackbone
 from components.checks import check_classes, check_shape
@@ -69,3 +69,7 @@ class TimmDiscriminator(Discriminator):
         features = self.backbone(frames.flatten(0, 1)).reshape(*frames.shape[:2], -1)
         scores: Tensor = self.head(features, y)
         return scores
+
+    def recomputable(self) -> list[nn.Module]:
+        """The backbone's stages, or its blocks where it has no stages."""
+        return self.backbone.stages()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
 from components.layers.folding import fold_time, unfold_time
+from components.layers.precision import widened
 from registry import InputError
 
 SMALLEST_SIZE = 4
@@ -86,7 +87,7 @@ class DiscriminatorTrunk(nn.Module):
         x = fold_time(x)
         for block in self.blocks_2d:
             x = block(x)
-        return unfold_time(F.relu(x).sum(dim=(-2, -1)), frames)
+        return unfold_time(widened(F.relu(x)).sum(dim=(-2, -1)), frames)
 
 
 def _can_halve(size: tuple[int, int]) -> bool:

@@ -53,3 +53,11 @@ class Generator(nn.Module, ABC):
     def source_span(self, span: Span) -> Span | None:
         """The frames of ``x_l`` that the output frames ``span`` depend on; None when there is no ``x_l``."""
         return None
+
+    def recomputable(self) -> list[nn.Module]:
+        """The parts that can be computed again in the backward pass instead of keeping their activations.
+
+        Parts that are called one after the other, each once per forward, with what a layer does besides computing
+        done through :mod:`components.layers.recompute`. Default: none.
+        """
+        return []

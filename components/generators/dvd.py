@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.clip import Clip, FieldOfView, Span
 from components.generators.base import Generator
@@ -68,3 +68,7 @@ class DVDGenerator(Generator):
         condition = self.conditioning(z, y)
         video: Tensor = self.trunk(condition, span or Span.whole(self.clip.frames))
         return video
+
+    def recomputable(self) -> list[nn.Module]:
+        """The units."""
+        return list(self.trunk.units)

@@ -107,7 +107,8 @@ class Trunk(nn.Module):
             x = unit(x, condition, held, wanted, None if low is None else low[:, wanted.within(outputs[0])])
             held = wanted
         x = F.relu(self.norm(x, condition, span.start))
-        return unfold_time(torch.tanh(self.to_pixels(fold_time(x))), span.frames)
+        pixels = self.to_pixels(fold_time(x)).to(condition.dtype)  # under autocast, too, videos are float32
+        return unfold_time(torch.tanh(pixels), span.frames)
 
     def _units(self) -> list[GeneratorUnit]:
         return [unit for unit in self.units if isinstance(unit, GeneratorUnit)]

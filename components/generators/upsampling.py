@@ -110,6 +110,10 @@ class UpsamplingGenerator(Generator):
         video: Tensor = self.trunk(condition, span, self._repeated(x_l, span))
         return video
 
+    def recomputable(self) -> list[nn.Module]:
+        """The units."""
+        return list(self.trunk.units)
+
     def _repeated(self, x_l: Tensor, span: Span) -> Tensor:
         """The frames ``source_span(span)``, each as often as the view left frames out, in the trunk's time."""
         wanted = span.widened(self.field_of_view)

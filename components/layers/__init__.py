@@ -8,9 +8,11 @@ from components.layers.factories import conv2d, conv3d, embedding, linear
 from components.layers.folding import fold_time, unfold_time
 from components.layers.generator_block import GeneratorBlock2d, GeneratorBlock3d
 from components.layers.init import orthogonal_init_
+from components.layers.recompute import recompute
 from components.layers.separable_conv3d import SeparableConv3d
-from components.layers.spectral_norm import spectral_norm
-from components.layers.standing_statistics import batch_statistics, standing_statistics
+from components.layers.spectral_norm import held_singular_vectors, settle_singular_vectors, spectral_norm
+from components.layers.standing_statistics import batch_statistics, reserve_statistics, standing_statistics
+from components.layers.sync_batch_norm import synchronize_batch_norms
 
 __all__ = [
     "ConditionalBatchNorm",
@@ -27,9 +29,14 @@ __all__ = [
     "conv3d",
     "embedding",
     "fold_time",
+    "held_singular_vectors",
     "linear",
     "orthogonal_init_",
+    "recompute",
+    "reserve_statistics",
+    "settle_singular_vectors",
     "spectral_norm",
     "standing_statistics",
+    "synchronize_batch_norms",
     "unfold_time",
 ]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from components.layers.factories import linear
 from components.layers.moments import moments
+from components.layers.precision import widened
+from components.layers.recompute import recomputing
 from registry import InputError
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 class Statistics(Enum):
@@ -30,10 +30,10 @@ class Statistics(Enum):
 class ConditionalBatchNorm(nn.Module):
     """Normalise each channel of each frame, then scale and shift it by what the condition asks for.
 
-    Mean and variance are those of a timestep, over the batch (of all ranks, when torch.distributed is
-    running) and space: "features are normalized with a per-frame mean and standard deviation". Gain and bias
-    are linear in the condition, the gain around 1, both without a constant term of their own and
-    spectrally normalised (reading of the paper: as in BigGAN, since the paper normalises all weights).
+    Mean and variance are those of a timestep, over the batch (of all ranks that share it) and
+    space: "features are normalized with a per-frame mean and standard deviation". Gain and bias are linear in
+    the condition, the gain around 1, both without a constant term of their own and spectrally normalised
+    (reading of the paper: as in BigGAN, since the paper normalises all weights).
 
     The running statistics have a row for each timestep that training mode has seen. A new timestep starts
     from mean 0 and variance 1, as in :class:`torch.nn.BatchNorm2d`, whose updates these are, row by row:
@@ -77,6 +77,15 @@ class ConditionalBatchNorm(nn.Module):
         self.running_var = self.running_var.new_ones(frames, self.channels)
         self.batches_tracked = self.batches_tracked.new_zeros(frames)
 
+    def reserve_statistics(self, frames: int) -> None:
+        """Add fresh rows up to ``frames`` timesteps; does nothing where there are as many."""
+        missing = frames - self.frames
+        if missing > 0:
+            means, variances, counts = self.running_mean, self.running_var, self.batches_tracked
+            self.running_mean = torch.cat([means, means.new_zeros(missing, self.channels)])
+            self.running_var = torch.cat([variances, variances.new_ones(missing, self.channels)])
+            self.batches_tracked = torch.cat([counts, counts.new_zeros(missing)])
+
     def forward(self, x: Tensor, condition: Tensor, start: int = 0) -> Tensor:
         """Normalise videos.
 
@@ -95,8 +104,8 @@ class ConditionalBatchNorm(nn.Module):
         if statistics is Statistics.RUNNING:
             mean, variance = self._running(start, start + x.shape[1])
         else:
-            mean, variance, count = moments(x.float() if x.dtype in HALF else x)
-            if statistics is Statistics.TRACKED:
+            mean, variance, count = moments(widened(x))
+            if statistics is Statistics.TRACKED and not recomputing():
                 self._track(mean, variance, count, start)
         # One multiplication and one addition per value: (x - mean) / std * gain + bias = x * scale + shift.
         scale = torch.rsqrt(variance + self.eps) * (1 + self.gain(condition)).unsqueeze(1)
@@ -115,22 +124,13 @@ class ConditionalBatchNorm(nn.Module):
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor, start: int) -> None:
         stop = start + mean.shape[0]
-        self._reach(stop)
+        self.reserve_statistics(stop)
         self.batches_tracked[start:stop] += 1
         batches = self.batches_tracked[start:stop, None]
         unbiased = variance * (count / (count - 1).clamp(min=1))
         for running, value in ((self.running_mean[start:stop], mean), (self.running_var[start:stop], unbiased)):
             change = value - running
             running += change / batches if self.momentum is None else change * self.momentum
-
-    def _reach(self, frames: int) -> None:
-        """Add fresh rows up to ``frames``."""
-        missing = frames - self.frames
-        if missing > 0:
-            means, variances, counts = self.running_mean, self.running_var, self.batches_tracked
-            self.running_mean = torch.cat([means, means.new_zeros(missing, self.channels)])
-            self.running_var = torch.cat([variances, variances.new_ones(missing, self.channels)])
-            self.batches_tracked = torch.cat([counts, counts.new_zeros(missing)])
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Statistics of any length load: theirs is taken over."""

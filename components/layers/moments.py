@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.autograd.function import once_differentiable
+
+from components import ranks
+from components.layers.recompute import once
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The statistics of the videos ``x``, ``(B, T, C, H, W)``, over batch and space.
 
-    When torch.distributed is initialised they are those of all ranks' videos together, which may differ in
-    B, and gradients come back from all ranks' losses. Differentiable once.
+    When ranks share the batch they are those of all ranks' videos together, which may differ in B, and
+    gradients come back from all ranks' losses.
 
     Returns:
         (Tensor, Tensor, Tensor): mean ``(T, C)``, biased variance ``(T, C)``, and the count of values behind
@@ -28,25 +30,47 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        count = x.new_full((1,), x.shape[0] * x.shape[3] * x.shape[4])
-        sums = _sum_over_ranks(torch.cat([_sum(x).flatten(), count]))
-        count = sums[-1:]
-        mean = (sums[:-1] / count).view(x.shape[1:3])
-        # About the mean, in a second reduction: the sums of squares' difference would lose digits.
-        squares = (x - mean[..., None, None]).square_()
-        variance = _sum_over_ranks(_sum(squares)) / count
+        mean, variance, count = once(_statistics, x)
         ctx.save_for_backward(x, mean, count)
         ctx.mark_non_differentiable(count)
+        ctx.shared = ranks.world() > 1
         return mean, variance, count
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, mean_gradient: Tensor, variance_gradient: Tensor, _: Tensor) -> Tensor:
         x, mean, count = ctx.saved_tensors
-        mean_gradient, variance_gradient = _sum_over_ranks(torch.stack([mean_gradient, variance_gradient]))
+        gradients = torch.stack([mean_gradient, variance_gradient])
+        if ctx.shared:
+            gradients = _SumOverRanks.apply(gradients)  # type: ignore[no-untyped-call]  # so in torch
+        mean_gradient, variance_gradient = gradients
         slope = 2 * variance_gradient / count
         constant = mean_gradient / count - mean * slope
         return torch.addcmul(constant[..., None, None], x, slope[..., None, None])
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of all ranks' tensors; its gradient is the sum of all ranks' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total: Tensor = _SumOverRanks.apply(gradient)  # type: ignore[no-untyped-call]  # so in torch
+        return total
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    count = x.new_full((1,), x.shape[0] * x.shape[3] * x.shape[4])
+    sums = _sum_over_ranks(torch.cat([_sum(x).flatten(), count]))
+    count = sums[-1:]
+    mean = (sums[:-1] / count).view(x.shape[1:3])
+    # About the mean, in a second reduction: the sums of squares' difference would lose digits.
+    squares = (x - mean[..., None, None]).square_()
+    return mean, _sum_over_ranks(_sum(squares)) / count, count
 
 
 def _sum(x: Tensor) -> Tensor:
@@ -56,6 +80,6 @@ def _sum(x: Tensor) -> Tensor:
 
 def _sum_over_ranks(x: Tensor) -> Tensor:
     """The sum of all ranks' ``x``, which is changed."""
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+    if ranks.world() > 1:
         distributed.all_reduce(x)
     return x

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
+
+from components.layers.precision import without_autocast
+from components.layers.recompute import once
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -19,8 +24,8 @@ def spectral_norm(layer: M) -> M:
     """Divide ``layer.weight`` by its largest singular value, estimated by one power iteration per forward.
 
     In training mode *every read* of ``layer.weight`` is one power iteration (and one division): a forward
-    that needs the weight more than once must read it once and keep it. In evaluation mode the estimate
-    stays as it is.
+    that needs the weight more than once must read it once and keep it. In evaluation mode, and inside
+    :func:`held_singular_vectors`, the estimate stays as it is.
 
     Returns:
         ``layer`` itself, its weight parametrized; the trained tensor is ``layer.parametrizations.weight.original``.
@@ -47,6 +52,8 @@ class SpectralNorm(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
+        self.held = False
+        """Whether training mode, too, leaves the vectors as they are. Set by :func:`held_singular_vectors`."""
         matrix = weight.detach().flatten(1)
         self.register_buffer("u", matrix.new_empty(matrix.shape[0]))
         self.register_buffer("v", matrix.new_empty(matrix.shape[1]))
@@ -56,16 +63,52 @@ class SpectralNorm(nn.Module):
                 self.iterate(matrix)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The normalised weight; gradients flow through the singular value, not through its vectors."""
-        matrix = weight.flatten(1)
-        if self.training:
+        """The normalised weight; gradients flow through the singular value, not through its vectors.
+
+        Computed in the weight's own precision, under autocast as well.
+        """
+        with without_autocast(weight):
+            matrix = weight.flatten(1)
+            u, v = once(self._vectors, matrix)
+            return weight / torch.dot(u, torch.mv(matrix, v))
+
+    def _vectors(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training and not self.held:
             self.iterate(matrix)
         # Copies, since the next forward changes the vectors before this one's backward may have run.
-        largest = torch.dot(self.u.clone(), torch.mv(matrix, self.v.clone()))
-        return weight / largest
+        return self.u.clone(), self.v.clone()
 
     @torch.no_grad()
     def iterate(self, matrix: Tensor) -> None:
         """One power iteration."""
         self.u.copy_(F.normalize(torch.mv(matrix, self.v), dim=0))
         self.v.copy_(F.normalize(torch.mv(matrix.t(), self.u), dim=0))
+
+
+@contextmanager
+def held_singular_vectors(module: nn.Module) -> Iterator[None]:
+    """Every weight in ``module`` is divided by the same singular value at each forward, in training mode too.
+
+    For the parts of a batch after the first, when an update is made of several: all meet the same weights, and
+    the update is one power iteration.
+    """
+    norms = [part for part in module.modules() if isinstance(part, SpectralNorm)]
+    before = [norm.held for norm in norms]
+    for norm in norms:
+        norm.held = True
+    try:
+        yield
+    finally:
+        for norm, held in zip(norms, before, strict=True):
+            norm.held = held
+
+
+@torch.no_grad()
+def settle_singular_vectors(module: nn.Module, iterations: int = WARM_UP) -> None:
+    """Power iterations on every normalised weight in ``module``, for weights that were put in place of trained ones."""
+    for layer in module.modules():
+        if isinstance(layer, parametrize.ParametrizationList):
+            for part in layer:
+                if isinstance(part, SpectralNorm):
+                    for _ in range(iterations):
+                        part.iterate(layer.original.flatten(1))

@@ -15,6 +15,16 @@ def conditional_batch_norms(module: nn.Module) -> list[ConditionalBatchNorm]:
     return [norm for norm in module.modules() if isinstance(norm, ConditionalBatchNorm)]
 
 
+def reserve_statistics(module: nn.Module, frames: int) -> None:
+    """Give every norm in ``module`` the rows for ``frames`` timesteps that its first batch would give it.
+
+    Training then changes no tensor's shape, which would have :func:`torch.compile` compile a second time, and which
+    it refuses where activations are computed again.
+    """
+    for norm in conditional_batch_norms(module):
+        norm.reserve_statistics(frames)
+
+
 @contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
     """Every norm in ``module`` normalises with the batch at hand and remembers nothing.

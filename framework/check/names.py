@@ -8,10 +8,9 @@ from torch import nn
 
 from framework.build import stage_path
 from framework.check.findings import Findings
-from framework.experiment import Experiment, Training
+from framework.experiment import Experiment
 from framework.graph import OWN_FOLDERS, Stage
-from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, Component, InputError, Registry
-from registry.convert import structure, unstructure
+from registry import DATASETS, DISCRIMINATORS, GENERATORS, LOSSES, VIEWS, Component, Registry
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _NAME_RULE = "letters, digits, '_' and '-', a letter first"
@@ -32,7 +31,6 @@ def check_names(experiment: Experiment, findings: Findings) -> None:
             elif stage.name in OWN_FOLDERS:
                 findings.add(f"{where}.name", f"a run has a folder {stage.name!r} of its own", "another name")
         _components(findings, stage, where)
-        _training(stage, findings)
     names = experiment.graph.names()
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         where = stage_path(experiment.graph[name])
@@ -57,13 +55,3 @@ def _components(findings: Findings, stage: Stage, where: str) -> None:
 def _component(findings: Findings, kind: Registry, component: Component, where: str) -> None:
     if findings.sound(where):
         findings.problems += kind.check(component, where)
-
-
-def _training(stage: Stage, findings: Findings) -> None:
-    where = f"{stage_path(stage)}.training"
-    if not findings.sound(where):
-        return
-    try:
-        structure({**unstructure(Training()), **stage.training}, Training, where)
-    except InputError as error:
-        findings.take(error)

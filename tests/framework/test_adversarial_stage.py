@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapperDict
 from stage_makers import make_batch, make_stage
 from tiny_runs import DISCRIMINATOR, QUICK, base_stage, upsampling_stage
 from torch import nn
@@ -13,6 +13,7 @@ from components.discriminators import Discriminator
 from components.generators import Generator
 from framework import StageGraph, use
 from framework.runner import make_optimizers
+from framework.update import NetworkOptimizer
 from registry import DISCRIMINATORS, GENERATORS, Positive
 
 BATCH, CLASSES = 3, 4
@@ -108,7 +109,7 @@ def test_fake_pairs_stand_on_the_frozen_sources(monkeypatch, temporal_layer):
     stage.generator.register_forward_pre_hook(lambda module, args: inputs.append(args))
     y = torch.tensor([0, 3, 1])
     for _ in range(20):
-        fake = stage.fake(y, BATCH)
+        fake = stage.fake(y, stage.draw(BATCH))
         with torch.no_grad():
             whole = base.generator(noises[-1][0], y, None, Span.whole(4))
         start = windows[-1].start // 2
@@ -138,8 +139,8 @@ def test_discriminators_see_both_pairs_whole():
     fakes = []
     make_fake = stage.fake
 
-    def remember(y, batch):
-        fakes.append(make_fake(y, batch))
+    def remember(*args):
+        fakes.append(make_fake(*args))
         return fakes[-1]
 
     stage.fake = remember
@@ -202,9 +203,9 @@ def test_the_generators_update_leaves_discriminators_alone():
     """After it they have no gradient and the same weights, and can learn again; only spectral norm's vectors move."""
     stage = make_stage(make_graph(), "full").train()
     optimizers = make_optimizers(stage, QUICK)
-    stage.update_D(stage.real(make_batch(WINDOW, BATCH, CLASSES)), optimizers)
+    stage.update_D(make_batch(WINDOW, BATCH, CLASSES), optimizers["discriminator"])
     before = snapshot(stage.discriminators)
-    stage.update_G(torch.tensor([0, 1, 2]), BATCH, optimizers)
+    stage.update_G(make_batch(WINDOW, BATCH, CLASSES), optimizers["generator"])
     assert all(parameter.grad is None for parameter in stage.discriminators.parameters())
     assert all(parameter.requires_grad for parameter in stage.discriminators.parameters())
     assert {name.rpartition(".")[2] for name in changed(stage.discriminators, before)} <= {"u", "v"}
@@ -214,7 +215,7 @@ def test_the_discriminators_update_leaves_the_generator_alone():
     """After it the generator has no gradient and the same weights; only statistics and singular vectors moved."""
     stage = make_stage(make_graph(), "full").train()
     before = snapshot(stage.generator)
-    stage.update_D(stage.real(make_batch(WINDOW, BATCH, CLASSES)), make_optimizers(stage, QUICK))
+    stage.update_D(make_batch(WINDOW, BATCH, CLASSES), make_optimizers(stage, QUICK)["discriminator"])
     assert all(parameter.grad is None for parameter in stage.generator.parameters())
     assert set(changed(stage.generator, before)).isdisjoint(name for name, _ in stage.generator.named_parameters())
 
@@ -266,8 +267,8 @@ def test_one_iteration_by_hand():
     stage = make_stage(graph, "base").train()
     rate = 0.1
     optimizers = OptimWrapperDict(
-        generator=OptimWrapper(torch.optim.SGD(stage.generator.parameters(), lr=rate)),
-        discriminator=OptimWrapper(torch.optim.SGD(stage.discriminators.parameters(), lr=rate)),
+        generator=NetworkOptimizer(torch.optim.SGD(stage.generator.parameters(), lr=rate), "generator"),
+        discriminator=NetworkOptimizer(torch.optim.SGD(stage.discriminators.parameters(), lr=rate), "discriminator"),
     )
     batches = [make_batch(graph.clip, BATCH, None, seed) for seed in (1, 2)]
     batches[1]["frames"][:] = 255  # 1 everywhere

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import flip_byte
+from tiny_runs import flip_byte, load_latest
 
 from framework import checkpoint as module
-from framework.checkpoint import first_not_finite, load_latest, save_checkpoint, write_whole
+from framework.checkpoint import Checkpoints, first_not_finite, write_whole
 from registry import InputError
 
 
@@ -19,7 +19,7 @@ def state(iteration: int) -> dict:
 
 def save(folder, *iterations) -> None:
     for iteration in iterations:
-        save_checkpoint(folder, iteration, state(iteration))
+        Checkpoints(folder).save(iteration, state(iteration))
 
 
 def test_the_newest_comes_back(tmp_path):
@@ -43,6 +43,43 @@ def test_the_last_two_are_kept(tmp_path):
     save(tmp_path, 1, 2, 3, 4)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"iter_0000000{k}.{ending}" for k in (3, 4) for ending in ("pt", "json")}
+
+
+def test_as_many_as_asked_for_are_kept(tmp_path):
+    """Three, with ``keep=3``; and when fewer are asked for later, fewer."""
+    store = Checkpoints(tmp_path, keep=3)
+    for iteration in range(1, 6):
+        store.save(iteration, state(iteration))
+    assert sorted(path.stem for path in tmp_path.glob("*.pt")) == [f"iter_0000000{k}" for k in (3, 4, 5)]
+    Checkpoints(tmp_path, keep=1).save(6, state(6))
+    assert [path.stem for path in tmp_path.glob("*.pt")] == ["iter_00000006"]
+
+
+@pytest.mark.parametrize(("best", "kept"), [("min:loss_D", 2), ("max:loss_D", 4)])
+def test_the_best_is_kept_besides(tmp_path, best, kept):
+    """By numpy's argmin and argmax over what was passed, whatever process saved it; the newest is still loaded."""
+    losses = {1: 0.5, 2: 0.1, 3: 0.4, 4: 0.9, 5: 0.3, 6: 0.2}
+    for iteration, loss in losses.items():
+        Checkpoints(tmp_path, keep=1, best=best).save(iteration, state(iteration), {"loss_D": loss})
+    assert {path.stem for path in tmp_path.glob("*.pt")} == {f"iter_0000000{kept}", "iter_00000006"}
+    said = json.loads((tmp_path / "best.json").read_text())
+    assert said == {"iteration": kept, "metric": "loss_D", "value": losses[kept]}
+    assert load_latest(tmp_path)[0]["iteration"] == 6
+
+
+def test_the_best_of_another_metric_begins_anew(tmp_path):
+    """What was best by one metric is no mark for another."""
+    Checkpoints(tmp_path, keep=1, best="min:loss_D").save(1, state(1), {"loss_D": -9.0})
+    Checkpoints(tmp_path, keep=1, best="min:loss_G").save(2, state(2), {"loss_G": 3.0})
+    assert json.loads((tmp_path / "best.json").read_text())["iteration"] == 2
+
+
+def test_a_metric_that_is_not_there_is_refused(tmp_path):
+    """As soon as there are metrics, with the nearest name; before that there is nothing to tell."""
+    store = Checkpoints(tmp_path, best="min:loss_d")
+    store.refuse_unknown({})
+    with pytest.raises(InputError, match=r"training.keep_best: .*'loss_d'.*did you mean 'loss_D'"):
+        store.refuse_unknown({"loss_D": 1.0, "spatial/real": 2.0})
 
 
 @pytest.mark.parametrize("place", [0, 100, -1])
@@ -101,7 +138,7 @@ class Payload:
 def test_a_pickled_object_is_refused_and_runs_no_code(tmp_path):
     """A checkpoint made by a stranger, its digest right, cannot do anything."""
     save(tmp_path, 1)
-    save_checkpoint(tmp_path, 2, {"iteration": 2, "model": Payload(str(tmp_path / "ran"))})
+    Checkpoints(tmp_path).save(2, {"iteration": 2, "model": Payload(str(tmp_path / "ran"))})
     loaded, [warning] = load_latest(tmp_path)
     assert loaded["iteration"] == 1
     assert "iter_00000002.pt" in warning
@@ -119,7 +156,8 @@ def test_a_failed_write_leaves_the_old_ones(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module.torch, "save", fail)
         with pytest.raises(OSError, match="No space left"):
-            save_checkpoint(tmp_path, 3, state(3))
+            Checkpoints(tmp_path).save(3, state(3))
+    assert not (tmp_path / "iter_00000003.pt.partial").exists()  # it would go on filling the disk
     loaded, warnings = load_latest(tmp_path)
     assert (loaded["iteration"], warnings) == (2, [])
     save(tmp_path, 3)
@@ -134,7 +172,7 @@ def test_a_real_full_disk_is_an_os_error(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with pytest.raises(OSError, match="iter_00000001"):
-            save_checkpoint(tmp_path, 1, {"iteration": 1, "weight": torch.zeros(1_000_000)})
+            Checkpoints(tmp_path).save(1, {"iteration": 1, "weight": torch.zeros(1_000_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert load_latest(tmp_path) == (None, [])

@@ -123,9 +123,9 @@ def test_views_of_windows_are_windows_of_views(graph, seed, position):
         data, clips = make(graph, stage, dataset, seed)
         positions = range(position, position + 3)
         batch = default_collate([clips[p] for p in positions])
-        videos, y = data.videos(batch, torch.device("cpu"))
+        videos = data.videos(batch, torch.device("cpu"))
         assert videos.shape == stage.training_clip.shape(3)
-        assert y is None
+        assert data.labels(batch, torch.device("cpu")) is None
         for p, video in zip(positions, videos.numpy(), strict=True):
             assert window_numbers(video, graph, stage, dataset, sampler(p))
 
@@ -151,7 +151,7 @@ def test_windows_start_at_every_whole_source_frame(name, starts):
     sampler = ClipSampler(dataset.lengths(), 16, 0)
     seen, offsets = set(), set()
     for position in range(120):
-        video, _ = data.videos(default_collate([clips[position]]), torch.device("cpu"))
+        video = data.videos(default_collate([clips[position]]), torch.device("cpu"))
         [number] = window_numbers(video[0].numpy(), graph, graph[name], dataset, sampler(position))
         seen.add(starts[number])
         offsets.add(sampler(position))
@@ -179,7 +179,7 @@ def test_levels_change_no_pixel(graph, seed, position, held):
         for spaces in ((), sorted(held)):
             dataset = RandomClips([graph.clip.frames + 3] * 2, graph.clip, spaces=spaces)
             data, clips = make(graph, stage, dataset, seed)
-            videos.append(data.videos(default_collate([clips[position]]), torch.device("cpu"))[0])
+            videos.append(data.videos(default_collate([clips[position]]), torch.device("cpu")))
         assert torch.equal(*videos)
 
 
@@ -190,7 +190,7 @@ def test_labels_go_with_their_clips():
     data, clips = make(graph, graph["mid"], dataset)
     sampler = ClipSampler(dataset.lengths(), 16, 0)
     batch = default_collate([clips[p] for p in range(14)])
-    _, y = data.videos(batch, torch.device("cpu"))
+    y = data.labels(batch, torch.device("cpu"))
     assert y.tolist() == [sampler(p)[0] % 3 for p in range(14)]
 
 

@@ -16,6 +16,7 @@ from tiny_runs import (
     GENERATOR,
     copy_of,
     last_checkpoint,
+    load_latest,
     metrics_of,
     run_of,
     two_stages,
@@ -27,7 +28,7 @@ from framework import train as module
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import load_cascade, manifest_digest, read_manifest
 from framework.build import build_generator
-from framework.checkpoint import first_not_finite, load_latest
+from framework.checkpoint import first_not_finite
 from framework.randomness import reseed
 from registry import InputError
 
@@ -304,7 +305,8 @@ def test_every_kind_of_part_trains(tmp_path, full):
 
 def test_pictures_on_the_way_show_the_same_noise(trained):
     """Each picture has a row per stage and sample; the frozen source's rows stay, those of the stage change."""
-    paths = sorted(trained.samples("full").iterdir())
+    assert {path.name for path in trained.samples("full").glob("*.mp4")} == {"iter_00000002.mp4", "iter_00000004.mp4"}
+    paths = sorted(trained.samples("full").glob("*.png"))
     assert [path.name for path in paths] == ["iter_00000002.png", "iter_00000004.png"]
     factor = 8  # the least that makes 4 moments of 8 pixels 4 * 64 pixels wide
     early, late = (np.asarray(Image.open(path))[::factor, ::factor] for path in paths)

@@ -11,11 +11,15 @@ import attrs
 import torch
 
 from framework import Clip, Experiment, Stage, StageGraph, Training, use
+from framework.checkpoint import load_checkpoint, newest_whole
 from framework.run_folder import RunFolder
 from framework.train import train
 
 GENERATOR = {"channels": 2, "multipliers": [2, 1], "noise_dim": 4, "embedding_dim": 3}
 DISCRIMINATOR = {"channels": 2, "multipliers": [1, 2]}
+
+VARYING = {"clips_per_second", "memory_mb"}
+"""Metrics of which no two runs need have the same."""
 
 QUICK = Training(
     batch_size=4,
@@ -93,14 +97,20 @@ def flip_byte(path: Path, place: int = -1) -> None:
 
 
 def metrics_of(run: RunFolder, stage: str) -> list[dict]:
-    """The lines of a stage's ``metrics.jsonl``, less the one value that depends on the clock."""
+    """The lines of a stage's ``metrics.jsonl``, less the values that depend on the clock and on the process."""
     lines = [json.loads(line) for line in run.metrics(stage).read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "clips_per_second"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in VARYING} for line in lines]
 
 
 def last_checkpoint(run: RunFolder, stage: str) -> dict:
     """What the newest checkpoint of a stage holds."""
     return torch.load(max(run.checkpoints(stage).glob("iter_*.pt")), weights_only=True)
+
+
+def load_latest(folder: Path) -> tuple[dict | None, list[str]]:
+    """The newest whole checkpoint in a folder, and the warnings about newer ones."""
+    path, warnings = newest_whole(folder)
+    return None if path is None else load_checkpoint(path), warnings
 
 
 def differing(one, other, path: str = "") -> list[str]:

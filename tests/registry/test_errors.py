@@ -20,6 +20,7 @@ from registry.errors import join, nearest, unknown
         (Problem("", "is wrong"), "is wrong"),
         (Problem("a", "is wrong", allowed="1 to 3"), "a: is wrong; allowed: 1 to 3"),
         (Problem("a", "no x is called 'y'", "z", "z"), "a: no x is called 'y'; allowed: z; did you mean 'z'?"),
+        (Problem("a", "is wrong", "1", who="rank 3"), "rank 3: a: is wrong; allowed: 1"),
         (Problem("a", "is\nwrong\t twice", allowed=""), "a: is wrong twice; allowed:"),
     ],
 )

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from registry import progress
+from registry.cli import speak_as
 from registry.progress import Progress
 
 
@@ -42,3 +43,19 @@ def test_terminal_gets_a_bar(monkeypatch, note):
     assert "\r" in terminal.getvalue()
     assert "2/2" in terminal.getvalue()
     assert f"{note}\n" in terminal.getvalue()
+
+
+def test_others_show_none(monkeypatch):
+    """Of several processes the first alone shows progress and notes; the others count all the same."""
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    speak_as(1, 2)
+    try:
+        with Progress(total=2) as bar:
+            bar.note("a note")
+            bar.set_postfix({"loss": 1})
+            bar.update(2)
+        assert list(Progress(iterable=range(3))) == [0, 1, 2]
+    finally:
+        speak_as(0, 1)
+    assert terminal.getvalue() == ""

@@ -169,7 +169,7 @@ def test_notes(folder, train):
 
 def test_dry_run_needs_nothing_built(folder, train):
     """What can be declared but not trained yet is described; the description says so."""
-    code, out, _ = train("tiny.py", "--dry-run", "--launcher", "slurm", "--set", "stages.full.joint=true")
+    code, out, _ = train("tiny.py", "--dry-run", "--set", "stages.full.joint=true")
     assert code == 0
     assert "jointly with base, end to end (declared; not built yet)" in out
 
@@ -190,8 +190,42 @@ WORK_DIR = ["--work-dir", "run"]
         ),
         (["tiny.py", "--set", "seed=x", "--dry-run"], ["seed: 'x' is not allowed; allowed: int, at least 0"]),
         (["tiny.py", "--set", "seed"], ["--set seed: is no setting; allowed: KEY=VALUE"]),
-        (["tiny.py", "--launcher", "slurm"], ["--launcher: 'slurm' is not built yet; allowed: none"]),
-        (["tiny.py", "--launcher", "mpi"], ["--launcher: 'mpi' is not built yet; allowed: none"]),
+        (
+            ["tiny.py", "--launcher", "pytorch"],
+            [
+                "--launcher: 'pytorch' finds no RANK in the environment; allowed: a start by torchrun: "
+                "torchrun --nproc-per-node 8 tools/train.py SPEC --launcher pytorch"
+            ],
+        ),
+        (
+            ["tiny.py", "--launcher", "slurm"],
+            [
+                "--launcher: 'slurm' finds no SLURM_PROCID in the environment; allowed: a start by srun: "
+                "srun --ntasks-per-node 8 python tools/train.py SPEC --launcher slurm"
+            ],
+        ),
+        (
+            ["tiny.py", "--launcher", "mpi"],
+            [
+                "--launcher: 'mpi' finds no OMPI_COMM_WORLD_RANK or PMI_RANK in the environment; allowed: a start by "
+                "mpirun: mpirun -n 8 python tools/train.py SPEC --launcher mpi"
+            ],
+        ),
+        (
+            ["tiny.py", "--set", "training.precision=float61"],
+            [
+                "training.precision: 'float61' is not allowed; "
+                "allowed: 'float32' | 'bfloat16' | 'float16'; did you mean 'float16'?"
+            ],
+        ),
+        (
+            ["tiny.py", "--set", "training.keep_best=loss_D"],
+            [
+                "training.keep_best: 'loss_D' does not say which is best of what; "
+                'allowed: "min:NAME" or "max:NAME" with a name of metrics.jsonl'
+            ],
+        ),
+        (["tiny.py", "--json"], ["--json: prints a dry run, and there is none; allowed: --json with --dry-run"]),
         (
             ["tiny.py", "--set", "stages.full.joint=true"],
             ["graph.stages.full.joint: joint training (appendix H) is not built yet; allowed: false"],
@@ -306,12 +340,26 @@ def test_as_a_process(folder):
     assert done.stderr == "error: broken.py:1: ModuleNotFoundError: No module named 'nowhere_at_all'\n"
 
 
-@pytest.mark.parametrize("arguments", [["--launcher", "ssh"], ["--stages", "base"], []])
-def test_usage(train, arguments):
-    """Arguments that the command does not know, or none at all, are exit code 2 and the usage."""
-    code, out, err = train(*arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("usage: tools/train.py")
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["tiny.py", "--launcher", "slrm"],
+            "--launcher: 'slrm' is not a choice; allowed: none, pytorch, slurm, mpi; did you mean 'slurm'?",
+        ),
+        (
+            ["tiny.py", "--stages", "base"],
+            "--stages: no such option; allowed: --debug, --dry-run, --help, --json, --launcher, --restart, --set, "
+            "--stage, --work-dir; did you mean '--stage'?",
+        ),
+        (["tiny.py", "base"], "'base': one argument too many; see --help"),
+        (["tiny.py", "--stage"], "--stage: expected one argument; see --help"),
+        ([], "SPEC: missing; see --help"),
+    ],
+)
+def test_usage(folder, train, arguments, line):
+    """Arguments that the command does not know, too many or none at all: exit code 2 and one line."""
+    assert train(*arguments) == (2, "", f"error: {line}\n")
 
 
 def test_help(train):

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from components.layers import ConditionalBatchNorm, GeneratorBlock2d, batch_statistics, standing_statistics
+from components.layers import (
+    ConditionalBatchNorm,
+    GeneratorBlock2d,
+    batch_statistics,
+    reserve_statistics,
+    standing_statistics,
+)
 
 C, D, FRAMES = 3, 2, 4
 
@@ -108,3 +114,19 @@ def test_batch_statistics_remember_nothing(training):
         norm(x[:, :1].expand(-1, FRAMES + 2, -1, -1, -1), condition)  # longer than the statistics
     torch.testing.assert_close(y, expected)
     assert all(torch.equal(value, dict(norm.named_buffers())[name]) for name, value in before.items())
+
+
+def test_reserved_rows_change_nothing_but_shapes():
+    """Reserved before the first batch, shorter or longer than it, statistics become what they would have."""
+    x, condition = batches(1)[0]
+    norms = [ConditionalBatchNorm(C, D) for _ in range(3)]
+    for norm, frames in zip(norms, (0, FRAMES - 1, FRAMES + 2), strict=True):
+        reserve_statistics(norm, frames)
+        assert norm.frames == frames
+        norm(x, condition)
+        reserve_statistics(norm, 1)
+    for norm in norms[1:]:
+        for name in ("running_mean", "running_var", "batches_tracked"):
+            assert torch.equal(getattr(norm, name)[:FRAMES], getattr(norms[0], name))
+    assert [norm.frames for norm in norms] == [FRAMES, FRAMES, FRAMES + 2]
+    assert norms[2].batches_tracked.tolist() == [1] * FRAMES + [0, 0]

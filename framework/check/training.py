@@ -1,0 +1,40 @@
+"""What a training asks for: the fields that a stage has of its own, and those that cannot go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import attrs
+
+from framework.build import stage_path
+from framework.check.findings import Findings
+from framework.experiment import Experiment, Training
+from registry import InputError
+from registry.convert import structure, unstructure
+
+
+def check_training(experiment: Experiment, findings: Findings) -> None:
+    """The experiment's training, and what of it each stage has otherwise."""
+    if findings.sound("training"):
+        _check(experiment.training, [field.name for field in attrs.fields(Training)], "training", findings)
+    for stage in experiment.graph.stages:
+        where = f"{stage_path(stage)}.training"
+        if stage.training and findings.sound(where):
+            try:
+                training = structure({**unstructure(experiment.training), **stage.training}, Training, where)
+            except InputError as error:
+                findings.take(error)
+            else:
+                _check(training, stage.training, where, findings)
+
+
+def _check(training: Training, said: Collection[str], where: str, findings: Findings) -> None:
+    """Look at the fields that are ``said`` at ``where``, along with those that hold there anyway."""
+    best = training.keep_best if "keep_best" in said else None
+    if best is not None and not re.fullmatch(r"(min|max):\S+", best):
+        what = f"{best!r} does not say which is best of what"
+        findings.add(f"{where}.keep_best", what, '"min:NAME" or "max:NAME" with a name of metrics.jsonl')
+    if not {"r1", "precision"}.isdisjoint(said) and training.r1 and training.precision == "float16":
+        what = "the penalty's gradients of gradients vanish in float16"
+        findings.add(f"{where}.r1", what, 'precision "bfloat16" or "float32", or r1=0')

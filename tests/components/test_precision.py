@@ -1,0 +1,91 @@
+"""Every shipped network under autocast against itself in float32."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from network_makers import DISCRIMINATORS, NETWORKS, buffers, gradients, loss_weights, make, make_inputs
+from torch import Tensor, nn
+
+from components.layers.spectral_norm import SpectralNorm
+
+OUTPUT = {torch.bfloat16: 0.06, torch.float16: 0.008}
+"""Largest relative error, of the Euclidean norm, of outputs and statistics: about 8 and 4 times half's precision."""
+GRADIENT = {torch.bfloat16: 0.4, torch.float16: 0.2}
+"""Of all gradients together; loose, since a few ReLUs of these small networks fall on the other side of zero."""
+VECTORS = (".0.u", ".0.v")
+
+HALVES = pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+
+
+def run(name: str, half: torch.dtype | None) -> tuple[nn.Module, Tensor]:
+    """One forward and backward; the network and its output."""
+    network = make(name)
+    torch.manual_seed(0)
+    with nullcontext() if half is None else torch.autocast("cpu", half):
+        output = network(**make_inputs(name, 4))
+    (output * loss_weights(output)).mean().backward()
+    return network, output.detach()
+
+
+def error(values: list[Tensor], expected: list[Tensor]) -> float:
+    """The Euclidean norm of the difference over that of what is expected."""
+    one, other = (torch.cat([value.flatten().double() for value in each]) for each in (values, expected))
+    return ((one - other).norm() / other.norm()).item()
+
+
+@HALVES
+@pytest.mark.parametrize("name", NETWORKS)
+def test_close_to_float32(name: str, half: torch.dtype) -> None:
+    """Outputs, gradients and buffers are finite, float32 and near; singular vectors are the very same."""
+    (network, output), (reference, expected) = run(name, half), run(name, None)
+    found, wanted = buffers(network), buffers(reference)
+    assert output.dtype == torch.float32
+    assert not torch.equal(output, expected)  # else nothing was computed in half
+    assert error([output], [expected]) < OUTPUT[half]
+    assert {gradient.dtype for gradient in gradients(network).values()} == {torch.float32}
+    assert error(list(gradients(network).values()), list(gradients(reference).values())) < GRADIENT[half]
+    for buffer, value in found.items():
+        assert value.dtype == wanted[buffer].dtype
+        if buffer.endswith(VECTORS):
+            assert torch.equal(value, wanted[buffer])
+        elif "running" in buffer:
+            assert error([value], [wanted[buffer]]) < OUTPUT[half]
+
+
+@HALVES
+@pytest.mark.parametrize("name", NETWORKS)
+def test_normalised_weights_are_those_of_float32(name: str, half: torch.dtype) -> None:
+    """Every weight read under autocast is bit for bit that read without: the division is not made in half."""
+    plain, autocast = make(name), make(name)
+    names = [key for key, part in plain.named_modules() if hasattr(part, "parametrizations")]
+    with torch.autocast("cpu", half):
+        weights = [autocast.get_submodule(key).weight for key in names]
+    for key, weight in zip(names, weights, strict=True):
+        assert torch.equal(weight, plain.get_submodule(key).weight)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_power_iteration_is_under_autocast(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU autocast would compute it in half (on the CPU it knows no product of matrix and vector)."""
+    seen = []
+    monkeypatch.setattr(SpectralNorm, "iterate", lambda norm, matrix: seen.append(torch.is_autocast_enabled("cpu")))
+    network = make(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(**make_inputs(name, 2))
+        assert torch.is_autocast_enabled("cpu")
+    assert seen
+    assert not any(seen)
+
+
+@HALVES
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_scores_are_computed_in_float32(name: str, half: torch.dtype) -> None:
+    """Given the features, scores under autocast are those without, bit for bit."""
+    head = make(name).head.eval()
+    features, y = 100 * torch.randn(4, 3, head.linear.in_features), torch.tensor([0, 1, 2, 0])
+    with torch.autocast("cpu", half):
+        scores = head(features, y)
+    assert torch.equal(scores, head(features, y))

@@ -1,0 +1,28 @@
+"""Two runs that must have come to the same end."""
+
+from __future__ import annotations
+
+from tiny_runs import differing, last_checkpoint, metrics_of
+
+from framework.checkpoint import newest_whole
+from framework.run_folder import RunFolder
+
+
+def assert_same_end(run: RunFolder, reference: RunFolder, stages: tuple[str, ...] = ("base", "full")) -> None:
+    """Weights, optimizers, statistics, singular vectors, artifacts, metrics and pictures are equal in every bit."""
+    for stage in stages:
+        newest, warnings = newest_whole(run.checkpoints(stage))
+        assert newest is not None
+        assert warnings == []
+        assert differing(last_checkpoint(run, stage), last_checkpoint(reference, stage)) == []
+        for file in sorted(reference.artifact(stage).iterdir()):
+            assert (run.artifact(stage) / file.name).read_bytes() == file.read_bytes(), file
+        assert metrics_of(run, stage) == metrics_of(reference, stage)
+        for picture in sorted(reference.samples(stage).iterdir()):
+            assert (run.samples(stage) / picture.name).read_bytes() == picture.read_bytes(), picture
+
+
+def newest_iteration(run: RunFolder, stage: str) -> int:
+    """The iteration of the newest whole checkpoint of a stage; 0 without one."""
+    newest, _ = newest_whole(run.checkpoints(stage))
+    return int(newest.stem.removeprefix("iter_")) if newest else 0

@@ -1,0 +1,207 @@
+"""A real Slurm on one node, with everything of its own: key, sockets, ports, state.
+
+It takes nothing from the machine but the installed programs, so that several can run at once, and as any user.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "scancel", "sinfo")
+GPUS = 2
+"""Which are empty files: jobs can ask for them, and that is all."""
+PATIENCE = 90.0
+"""Seconds that anything may take: far more than it does, and so no assertion about time."""
+
+_CONF = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser={user}
+SlurmdUser={user}
+SlurmctldPort={ctld_port}
+SlurmdPort={d_port}
+AuthType=auth/munge
+# Credentials live for seconds here: a requeued job waits that long, two minutes by default.
+AuthInfo=socket={folder}/munge.socket,cred_expire=8
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+GresTypes=gpu
+ReturnToService=2
+SlurmdParameters=config_overrides
+KillWait=60
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 Gres=gpu:{gpus} State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class CannotStart(Exception):  # noqa: N818  # no error: tests skip
+    """Why there is no Slurm here."""
+
+
+class Slurm:
+    """A running Slurm: commands find it by :attr:`environ`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.conf = folder / "slurm.conf"
+        self.environ = {**os.environ, "SLURM_CONF": str(self.conf)}
+
+    def run(self, *command: str | os.PathLike[str], **options) -> subprocess.CompletedProcess[str]:
+        """Run a command that talks to this Slurm."""
+        options = {"env": self.environ, "capture_output": True, "text": True, "timeout": PATIENCE, **options}
+        return subprocess.run(list(map(str, command)), check=False, **options)
+
+    def submit(self, script: str | os.PathLike[str], *options: str, cwd: Path) -> str:
+        """Queue a batch script; its job's number."""
+        done = self.run("sbatch", "--parsable", *options, script, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def job(self, number: str) -> dict[str, str]:
+        """What Slurm knows of a job: ``JobState``, ``Restarts``, ``ExitCode`` and so on."""
+        done = self.run("scontrol", "--oneliner", "show", "job", number)
+        assert done.returncode == 0, done.stderr
+        return dict(field.partition("=")[::2] for field in done.stdout.split() if "=" in field)
+
+    def await_state(self, number: str, *states: str) -> dict[str, str]:
+        """Wait until a job is in one of ``states``."""
+        deadline = time.monotonic() + PATIENCE
+        while (job := self.job(number))["JobState"] not in states:
+            assert time.monotonic() < deadline, f"{job}\n{self.logs()}"
+            time.sleep(0.1)
+        return job
+
+    def logs(self) -> str:
+        """The end of what the daemons wrote."""
+        return "\n".join(f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(self.folder.glob("*.log")))
+
+
+@contextmanager
+def one_node_slurm() -> Iterator[Slurm]:
+    """A Slurm of one node, and of nothing in the end.
+
+    Raises:
+        CannotStart: its programs are not installed, or do not come up here.
+    """
+    # Daemons may be where an ordinary user's path does not lead.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    programs = {name: shutil.which(name, path=path) for name in PROGRAMS}
+    if missing := [name for name, found in programs.items() if found is None]:
+        raise CannotStart(f"not installed: {', '.join(missing)} (Debian: slurm-wlm munge)")
+    # munged wants a socket that all can reach, which pytest's own folders are not; and its name has to be short.
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)
+    slurm = Slurm(folder)
+    daemons: list[subprocess.Popen[bytes]] = []
+    try:
+        _write_files(slurm)
+        _start(slurm, programs, daemons)
+        yield slurm
+    finally:
+        if daemons:
+            slurm.run("scancel", "--user", getpass.getuser())
+        for daemon in reversed(daemons):
+            daemon.terminate()
+        _kill_all(slurm)
+        for daemon in daemons:
+            daemon.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_files(slurm: Slurm) -> None:
+    folder, host = slurm.folder, socket.gethostname().partition(".")[0]
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    key = folder / "munge.key"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(128))
+    ctld_port, d_port = _free_ports(2)
+    fields = {"user": getpass.getuser(), "ctld_port": ctld_port, "d_port": d_port, "gpus": GPUS}
+    slurm.conf.write_text(_CONF.format(host=host, folder=folder, **fields))
+    (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    for number in range(GPUS):
+        (folder / f"gpu{number}").touch()
+    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
+
+
+def _start(slurm: Slurm, programs: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
+    folder = slurm.folder
+    files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
+    munge = [f"--{name}={folder / file}" for name, file in {**files, "log-file": "munge.log"}.items()]
+    commands = {
+        "munged": ["--foreground", "--force", *munge],
+        "slurmctld": ["-D", "-f", str(slurm.conf)],
+        "slurmd": ["-D", "-f", str(slurm.conf)],
+    }
+    # So that nothing is left where the tests themselves are killed.
+    bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    for name, options in commands.items():
+        with (folder / f"{name}.err.log").open("wb") as log:
+            command = [*bound, programs[name], *options]
+            daemons.append(subprocess.Popen(command, env=slurm.environ, stdout=log, stderr=log))
+        if name == "munged":
+            _await(slurm, daemons, lambda: (folder / "munge.socket").exists())
+    _await(slurm, daemons, lambda: slurm.run("sinfo", "-h", "-o", "%t").stdout.strip() == "idle")
+    tried = slurm.run("srun", "--ntasks=2", "--gpus-per-node=2", "true")
+    if tried.returncode:
+        raise CannotStart(f"srun -n 2 true: {tried.stderr}\n{slurm.logs()}")
+
+
+def _await(slurm: Slurm, daemons: list[subprocess.Popen[bytes]], ready) -> None:
+    deadline = time.monotonic() + PATIENCE / 3
+    while not ready():
+        if any(daemon.poll() is not None for daemon in daemons) or time.monotonic() > deadline:
+            raise CannotStart(slurm.logs())
+        time.sleep(0.1)
+
+
+def _free_ports(count: int) -> list[int]:
+    with_sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in with_sockets]
+    for each in with_sockets:
+        each.close()
+    return ports
+
+
+def _kill_all(slurm: Slurm) -> None:
+    """Kill whatever belongs to this Slurm: steps and their tasks are nobody's children, but know its configuration."""
+    mark = f"SLURM_CONF={slurm.conf}".encode()
+    for _ in range(50):
+        found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _read(path)]
+        if not found:
+            return
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.1)
+
+
+def _read(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().split(b"\0")
+    except OSError:  # gone meanwhile, or another user's
+        return []
