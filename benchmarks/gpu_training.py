@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 import torch
 
-from components.layers import recompute, standing_statistics
+from components.layers import recompute, reserve_statistics, standing_statistics
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
 from framework.cascade import Cascade, Link
@@ -122,6 +122,8 @@ def prepare(
         "generator": [model.generator],
         "discriminators": list(model.discriminators.values()),
     }
+    if training.compile:
+        reserve_statistics(model.generator, stage.training_clip.frames)
     for group, members in networks.items():
         for network in members:
             if training.activation_checkpointing:

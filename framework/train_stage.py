@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 
 from components import ranks
-from components.layers import batch_statistics, recompute
+from components.layers import batch_statistics, recompute, reserve_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
@@ -112,6 +112,8 @@ def _arrange(model: AdversarialStage, training: Training) -> None:
     if training.activation_checkpointing:
         for network in (each for group in networks.values() for each in group):
             recompute(network)
+    if training.compile:  # rows that come with the first batch would have the generator compiled anew after it
+        reserve_statistics(model.generator, model.stage.training_clip.frames)
     for name in training.compile:
         for network in networks[name]:
             network.compile()

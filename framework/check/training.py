@@ -38,3 +38,6 @@ def _check(training: Training, said: Collection[str], where: str, findings: Find
     if not {"r1", "precision"}.isdisjoint(said) and training.r1 and training.precision == "float16":
         what = "the penalty's gradients of gradients vanish in float16"
         findings.add(f"{where}.r1", what, 'precision "bfloat16" or "float32", or r1=0')
+    if not {"r1", "compile"}.isdisjoint(said) and training.r1 and "discriminators" in training.compile:
+        what = "torch.compile makes no gradients of gradients, which the penalty needs"
+        findings.add(f"{where}.r1", what, 'compile=["generator"], or r1=0')

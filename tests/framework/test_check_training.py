@@ -99,3 +99,20 @@ def test_unknown_fields():
     """The nearest field is named."""
     [line] = problems_of(data_of(small(), {"training.clip_per_gpu": 2}))
     assert line.endswith("did you mean 'clips_per_gpu'?")
+
+
+@pytest.mark.parametrize(
+    ("where", "full", "training"),
+    [
+        ("training", {}, {"r1": 1.0, "compile": ["generator", "discriminators"]}),
+        (FULL, {"r1": 1.0}, {"compile": ["discriminators"]}),
+    ],
+)
+def test_the_penalty_does_not_go_with_compiled_discriminators(where, full, training):
+    """They have no gradients of gradients; the generator alone may be compiled."""
+    [line] = problems_of(with_full(full, **training))
+    assert line == (
+        f"{where}.r1: torch.compile makes no gradients of gradients, which the penalty needs; "
+        'allowed: compile=["generator"], or r1=0'
+    )
+    assert problems_of(with_full({}, r1=1.0, compile=["generator"])) == []
