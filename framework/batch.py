@@ -9,7 +9,9 @@ import attrs
 from torch import Tensor
 
 from components.clip import Span
-from registry import InputError
+from framework.experiment import Experiment
+from registry import InputError, Problem
+from registry.errors import join
 
 
 @attrs.frozen(eq=False)
@@ -56,6 +58,24 @@ def share(batch_size: int, world: int) -> int:
         allowed = f"a multiple of {world}: {below} or {below + world}" if below else f"a multiple of {world}"
         raise InputError.of("batch_size", f"{batch_size} clips cannot be shared evenly by {world} processes", allowed)
     return batch_size // world
+
+
+def refuse_uneven(experiment: Experiment, world: int) -> None:
+    """Refuse batches that ``world`` processes cannot share.
+
+    Raises:
+        InputError: naming each stage's training that has such a batch, and sizes that would do.
+    """
+    problems: dict[Problem, None] = {}
+    for stage in experiment.graph.stages:
+        try:
+            share(experiment.training_of(stage).batch_size, world)
+        except InputError as error:
+            own = "batch_size" in stage.training
+            where = join("graph.stages", stage.name, "training") if own else "training"
+            problems.update(dict.fromkeys(error.under(where).problems))
+    if problems:
+        raise InputError(problems)
 
 
 def least_parts(clips: int, most: int | None) -> int:

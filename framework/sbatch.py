@@ -8,12 +8,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from framework.batch import share
-from framework.experiment import Experiment
 from framework.launch import SRUN
 from registry import InputError, Problem
 from registry.cli import REQUEUE
-from registry.errors import join
 
 _TIMES = (
     r"(?P<minutes>\d+)",
@@ -124,25 +121,6 @@ def check_job(job: Job) -> None:
         what = f"{_written(job.seconds)} is over when training is asked to stop, {job.signal_seconds} s before the end"
         longer = f"more than {_written(job.signal_seconds + _EARLY)}, or fewer --signal-seconds"
         problems.append(Problem("--time", what, longer))
-    if problems:
-        raise InputError(problems)
-
-
-def check_share(experiment: Experiment, job: Job) -> None:
-    """Refuse a batch that the job's processes cannot share.
-
-    Raises:
-        InputError: naming each stage's training that has such a batch.
-    """
-    world = job.nodes * job.tasks_per_node
-    problems: dict[Problem, None] = {}
-    for stage in experiment.graph.stages:
-        try:
-            share(experiment.training_of(stage).batch_size, world)
-        except InputError as error:
-            own = "batch_size" in stage.training
-            where = join("graph.stages", stage.name, "training") if own else "training"
-            problems.update(dict.fromkeys(error.under(where).problems))
     if problems:
         raise InputError(problems)
 

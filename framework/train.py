@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components import ranks
 from framework.artifact import MANIFEST, read_own_manifest
-from framework.batch import share
+from framework.batch import refuse_uneven
 from framework.check_data import open_data
 from framework.experiment import Experiment
 from framework.graph import Stage
@@ -17,7 +17,6 @@ from framework.together import on_first, together
 from framework.train_stage import train_stage
 from registry import InputError
 from registry.cli import say
-from registry.errors import join
 
 
 def train(experiment: Experiment, work_dir: str | Path, only: str | None = None, *, restart: bool = False) -> RunFolder:
@@ -36,7 +35,7 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
         Stopped: asked to by a signal; there is a checkpoint, and the same call carries on from it.
     """
     refuse_joint(experiment)
-    refuse_uneven(experiment)
+    refuse_uneven(experiment, ranks.world())
     run = RunFolder(work_dir)
     stages = together(lambda: _asked(run, experiment, only, restart=restart))
     dataset = together(lambda: open_data(experiment))
@@ -62,20 +61,6 @@ def _enter(run: RunFolder, experiment: Experiment, fingerprint: str, *, restart:
         _restart(run)
     run.refuse_others(experiment, fingerprint)
     run.begin(experiment, fingerprint)
-
-
-def refuse_uneven(experiment: Experiment) -> None:
-    """Refuse a batch that the processes cannot share.
-
-    Raises:
-        InputError: naming the stage's training, and sizes that would do.
-    """
-    for stage in experiment.graph.stages:
-        try:
-            share(experiment.training_of(stage).batch_size, ranks.world())
-        except InputError as error:
-            own = "batch_size" in stage.training
-            raise error.under(join("graph.stages", stage.name, "training") if own else "training") from None
 
 
 def refuse_joint(experiment: Experiment) -> None:

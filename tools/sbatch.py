@@ -8,8 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from framework.batch import refuse_uneven
 from framework.experiment import Experiment
-from framework.sbatch import Job, check_share, sbatch_script, time_limit
+from framework.sbatch import Job, sbatch_script, time_limit
 from framework.spec_file import load_spec
 from registry import InputError
 from registry.cli import note, run, say
@@ -37,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     for setting in arguments.set:
         command += ["--set", setting]
     script = sbatch_script(job, command)
-    check_share(experiment, job)
+    refuse_uneven(experiment, job.nodes * job.tasks_per_node)
     note(*notes)
     if arguments.out is None:
         say(script.rstrip("\n"))

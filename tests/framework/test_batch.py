@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_runs import two_stages
 
 from components.clip import Span
-from framework.batch import Latents, least_parts, share, slices, take
+from framework.batch import Latents, least_parts, refuse_uneven, share, slices, take
 from registry import InputError
 
 COUNTS = st.integers(1, 300)
@@ -59,3 +60,16 @@ def test_part_of_latents():
     assert part.z.tolist() == [2, 3]
     assert [noise.tolist() for noise in part.of_sources] == [[12, 13], [22, 23]]
     assert part.window == Span(2, 4, 8)
+
+
+def test_batches_that_cannot_be_shared():
+    """Each stage with a batch of its own is named, the others once; with one process any batch is sound."""
+    refuse_uneven(two_stages(batch_size=8), 4)
+    refuse_uneven(two_stages(batch_size=7), 1)
+    with pytest.raises(InputError) as refused:
+        refuse_uneven(two_stages(batch_size=12, full={"training": {"batch_size": 4}}), 8)
+    assert [str(problem) for problem in refused.value.problems] == [
+        "training.batch_size: 12 clips cannot be shared evenly by 8 processes; allowed: a multiple of 8: 8 or 16",
+        "graph.stages.full.training.batch_size: 4 clips cannot be shared evenly by 8 processes; "
+        "allowed: a multiple of 8",
+    ]

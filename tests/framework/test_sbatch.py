@@ -9,9 +9,8 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_runs import two_stages
 
-from framework.sbatch import Job, check_share, sbatch_script, time_limit
+from framework.sbatch import Job, sbatch_script, time_limit
 from registry import InputError
 
 JOB = Job(name="tiny", nodes=2, gpus_per_node=4, cpus_per_gpu=3, seconds=2 * 86400 + 5, folder="/data/me")
@@ -161,15 +160,3 @@ def test_signal_that_cannot_come_in_time(signal, seconds, where):
 def test_longest_signal():
     """One second more than that is enough."""
     assert "USR1@540" in sbatch_script(attrs.evolve(JOB, signal_seconds=540, seconds=601), ["true"])
-
-
-def test_batch_that_cannot_be_shared():
-    """Processes are counted over all nodes; each stage with a batch of its own is named, the others once."""
-    check_share(two_stages(batch_size=8), JOB)
-    with pytest.raises(InputError) as refused:
-        check_share(two_stages(batch_size=12, full={"training": {"batch_size": 4}}), JOB)
-    assert [problem.where for problem in refused.value.problems] == [
-        "training.batch_size",
-        "graph.stages.full.training.batch_size",
-    ]
-    check_share(two_stages(batch_size=2), attrs.evolve(JOB, gpus_per_node=0))

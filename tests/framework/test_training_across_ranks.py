@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from framework import use
 from framework.adversarial_stage import AdversarialStage
 from framework.run_folder import RunFolder
 from framework.stage_data import StageClips
-from framework.train import refuse_uneven
 from framework.update import NetworkOptimizer
 from registry import InputError
 from registry.errors import Stopped
@@ -190,15 +188,11 @@ def test_metrics_are_means_over_all_ranks(tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
-    """Three processes and a batch of four: which field, and what would do; nothing is written."""
+    """By three processes, before anything is written."""
     monkeypatch.setattr(ranks, "world", lambda: 3)
-    with pytest.raises(InputError) as caught:
-        refuse_uneven(two_stages(full={"training": {"batch_size": 7}}, batch_size=6))
-    assert re.fullmatch(
-        r"graph\.stages\.full\.training\.batch_size: 7 clips cannot be shared evenly by 3 processes; "
-        r"allowed: a multiple of 3: 6 or 9",
-        str(caught.value),
-    )
+    with pytest.raises(InputError, match=r"training\.batch_size: 4 clips cannot be shared evenly by 3 processes"):
+        run_of(two_stages(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_noise_is_that_of_the_whole_batch(tmp_path):
