@@ -12,12 +12,13 @@ from typing import get_args
 from datasets.decode import Resize
 from datasets.ingest import ingest
 from datasets.options import IngestOptions, LevelView
+from datasets.place import Ingested
 from datasets.runners import dask
 from datasets.shares import Share, ingest_share, merge_shares
 from datasets.sources.base import EXTENSIONS
 from datasets.sources.layouts import LAYOUTS, SourceFolder
 from datasets.store import QUARANTINE
-from datasets.work import MAX_BROKEN, Ingested
+from datasets.work import MAX_BROKEN
 from registry import InputError
 from registry.cli import run, say
 

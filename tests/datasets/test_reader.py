@@ -18,9 +18,8 @@ from store_files import random_clips, write_store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from datasets import ClipStore, DamagedStoreError
-from datasets.store import MANIFEST, Level, shard_name, to_json
+from datasets.store import MANIFEST, Level, manifest_bytes, shard_name
 from datasets.verify import verify
-from registry.convert import unstructure
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,8 +78,7 @@ def add_half_level(store):
     }
     levels = (*store.manifest.levels, Level(2, 3, "nearest space=2"))
     manifest = attrs.evolve(store.manifest, levels=levels, files={**store.manifest.files, **files})
-    manifest = attrs.evolve(manifest, fingerprint=manifest.digest())
-    (store.path / MANIFEST).write_bytes(to_json(unstructure(manifest)))
+    (store.path / MANIFEST).write_bytes(manifest_bytes(manifest.signed()))
     return ClipStore(str(store.path))
 
 
