@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import resource
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from datasets.base import Frames, VideoDataset
-from datasets.shard import Shard, ShardError, Verify
+from datasets.shard import DESCRIPTORS, Shard, ShardError, Verify
 from datasets.store import (
     INDEX,
+    MANIFEST,
     NAMES,
     DamagedStoreError,
     attribute_name,
     index_name,
+    manifest_bytes,
     read_manifest,
     read_whole,
     shard_name,
@@ -25,7 +28,7 @@ from datasets.store import (
 from registry import DATASETS, InputError
 
 OPEN_SHARDS = 256
-"""An open shard holds a file descriptor, of which a process has 1024 by default."""
+"""Shards that a store keeps open at most, where the process may have that many files."""
 
 
 @DATASETS.register
@@ -33,7 +36,8 @@ class ClipStore(VideoDataset):
     """The clips of a store that ``tools/ingest.py`` wrote.
 
     Nothing is opened but the index until a window is read. A store can be pickled into a worker and be
-    carried across a fork, and several threads may read from it.
+    carried across a fork, and several threads may read from it. When another store has taken its place, what
+    is not open yet is refused.
 
     Args:
         path: the store's folder.
@@ -49,6 +53,7 @@ class ClipStore(VideoDataset):
 
     def __init__(self, path: str, *, short: Literal["error", "skip"] = "error", verify: Verify = "first") -> None:
         self.path = Path(path)
+        self._identity = self._look()  # before reading: what changes in between is looked at again
         try:
             self.manifest = read_manifest(self.path)
         except DamagedStoreError:
@@ -70,7 +75,7 @@ class ClipStore(VideoDataset):
 
     def _prepare(self) -> None:
         # lru_cache, unlike a dict kept by hand, also stands several threads.
-        self._shard = functools.lru_cache(OPEN_SHARDS)(self.open_shard)
+        self._shard = functools.lru_cache(open_shards())(self.open_shard)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_shard", "names")}
@@ -114,12 +119,19 @@ class ClipStore(VideoDataset):
     @functools.cached_property
     def names(self) -> list[str]:
         """The clips' names: the paths of the videos inside the folder that was ingested."""
-        names: list[str] = json.loads(read_whole(self.path, NAMES, self.manifest))
+        names: list[str] = json.loads(self._read_whole(NAMES))
         return names
 
     def name(self, clip: int) -> str:
         """The path of the video inside the folder that was ingested."""
         return self.names[clip]
+
+    def known_name(self, clip: int) -> str | None:
+        """The same, but None when the file of the names is damaged."""
+        try:
+            return self.name(clip)
+        except DamagedStoreError:
+            return None
 
     def window(self, clip: int, start: int, frames: int, level: int | None = None) -> Frames:
         """The frames ``start <= t < start + frames`` of a clip: uint8 ``(frames, H, W, C)``, writable.
@@ -169,8 +181,9 @@ class ClipStore(VideoDataset):
             try:
                 self._open(level, number).read(inside, part, step)
             except ShardError as error:
-                file = self.path / shard_name(level, number)
-                raise DamagedStoreError(f"{file}: {error}; clip {clip} ({self.name(clip)}) needs it") from None
+                file, name = self.path / shard_name(level, number), self.known_name(clip)
+                who = f"clip {clip}" if name is None else f"clip {clip} ({name})"
+                raise DamagedStoreError(f"{file}: {error}; {who} needs it") from None
             done += len(part)
         return out
 
@@ -192,16 +205,60 @@ class ClipStore(VideoDataset):
 
         Raises:
             ShardError: it is missing, or its index is damaged.
+            DamagedStoreError: another store stands here now.
         """
         size, settings = self.manifest.levels[level], self.settings
         chunk = (settings.chunk_frames, size.height, size.width, settings.channels)
         chunks = settings.shard_frames // settings.chunk_frames
-        return Shard(self.path / shard_name(level, number), chunk, chunks, settings.codec, self.verify)
+        try:
+            return Shard(self.path / shard_name(level, number), chunk, chunks, settings.codec, self.verify)
+        finally:
+            self._check_identity()  # afterwards, so that no other store can slip in between
+
+    def _check_identity(self) -> None:
+        """Refuse to read on in another store than was opened.
+
+        Raises:
+            DamagedStoreError: another one has taken its place.
+        """
+        now = self._look()
+        if now == self._identity:
+            return
+        try:
+            same = now is not None and (self.path / MANIFEST).read_bytes() == manifest_bytes(self.manifest)
+        except OSError:
+            same = False
+        if not same:
+            raise DamagedStoreError(f"{self.path}: was replaced or removed since it was opened; open it again")
+        self._identity = now
+
+    def _look(self) -> tuple[int, ...] | None:
+        """What tells the manifest's file from another one; None when there is none."""
+        try:
+            state = (self.path / MANIFEST).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DamagedStoreError(f"{self.path / MANIFEST}: cannot be read: {error.strerror}") from None
+        return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+    def _read_whole(self, name: str) -> bytes:
+        try:
+            return read_whole(self.path, name, self.manifest)
+        except DamagedStoreError:
+            self._check_identity()
+            raise
 
     def _read_index(self, array: str, kind: str) -> npt.NDArray[Any]:
-        data = read_whole(self.path, index_name(array), self.manifest)
+        data = self._read_whole(index_name(array))
         values = np.frombuffer(data[:-4], np.dtype(kind).newbyteorder("<"))  # 4: the CRC32C of the chunk
         if len(values) != self.manifest.clips:
             what = f"has {len(values)} of {self.manifest.clips} clips"
             raise DamagedStoreError(f"{self.path / index_name(array)}: {what}")
         return values
+
+
+def open_shards() -> int:
+    """How many shards a store keeps open: several stores must find room among a process's files, 1024 by default."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_SHARDS if files == resource.RLIM_INFINITY else min(OPEN_SHARDS, max(1, files // (4 * DESCRIPTORS)))

@@ -109,14 +109,15 @@ def show_damage(store: ClipStore, arguments: argparse.Namespace) -> int:
 
 
 def _to_data(store: ClipStore, damage: Damage) -> dict[str, Any]:
-    clips = [{"clip": clip, "name": store.name(clip)} for clip in damage.clips]
+    clips = [{"clip": clip, "name": store.known_name(clip)} for clip in damage.clips]
     return {"file": damage.file, "what": damage.what, "clips": clips}
 
 
 def _to_line(store: ClipStore, damage: Damage) -> str:
     line = f"{store.path / damage.file}: {damage.what}"
     if damage.clips:
-        line += f"; {len(damage.clips)} clips: {_some([f'{clip} ({store.name(clip)})' for clip in damage.clips])}"
+        clips = [f"{clip} ({store.known_name(clip) or 'its name is damaged'})" for clip in damage.clips]
+        line += f"; {len(damage.clips)} clips: {_some(clips)}"
     return line
 
 

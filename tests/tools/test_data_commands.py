@@ -105,6 +105,13 @@ def test_verify(folder, tmp_path):
     assert f"{shard}: is damaged in 1 chunks; 3 clips: 0 (circle/circle_0001.mp4)" in done.stdout
     [damage] = json.loads(_tool("store", "verify", copy, "--json").stdout)
     assert [clip["clip"] for clip in damage["clips"]] == [0, 1, 2]
+    (copy / "names.json").write_text("[]")
+    done = _tool("store", "verify", copy)
+    assert done.returncode == 1
+    assert f"{shard}: is damaged in 1 chunks; 3 clips: 0 (its name is damaged), 1" in done.stdout
+    assert f"{copy}/names.json: differs" in done.stdout
+    damaged = {each["file"]: each["clips"] for each in json.loads(_tool("store", "verify", copy, "--json").stdout)}
+    assert damaged["levels/0/c/0/0/0/0"][0] == {"clip": 0, "name": None}
     (copy / "clips/offset/c/0").unlink()
     done = _tool("store", "verify", copy)
     assert done.returncode == 1
