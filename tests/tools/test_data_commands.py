@@ -178,3 +178,23 @@ def test_full_disk_is_one_line(folder):
     assert not (folder / "big.zarr").exists()
     assert subprocess.run(["bash", "-c", command], capture_output=True, check=False, cwd=ROOT).returncode == 0
     assert [path.name for path in folder.glob("big.zarr*")] == ["big.zarr"]
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_a_size_that_no_memory_holds(folder, codec):
+    """Pictures larger than anything has room for are refused in one line, and nothing is written."""
+    done = _tool("ingest", folder / "videos", folder / "huge.zarr", "--size", 9999999999999, "--codec", codec)
+    assert done.returncode == 2
+    assert done.stderr == "error: --size: 9999999999999 is not allowed; allowed: 1 to 4096\n"
+    assert not list(folder.glob("huge.zarr*"))
+
+
+@pytest.mark.parametrize("address", ["nonsense", "foo:bar", "http://127.0.0.1:1"])
+def test_no_address_of_a_scheduler(folder, address):
+    """A wrong --scheduler is found out before anything is planned: one line, nothing after it, nothing written."""
+    pytest.importorskip("distributed")
+    done = _tool("ingest", folder / "videos", folder / "far.zarr", "--scheduler", address)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: --scheduler: no Dask scheduler answers at '{address}'")
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.glob("far.zarr*"))
