@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import resource
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from datasets.arguments import level_number, one_of
 from datasets.base import Frames, VideoDataset
 from datasets.shard import DESCRIPTORS, Shard, ShardError, Verify
 from datasets.store import (
@@ -47,11 +49,16 @@ class ClipStore(VideoDataset):
             shard's file has changed or was opened anew meanwhile), at each use, or never.
 
     Raises:
-        InputError: there is no store at ``path``, or one that is unfinished or of another version.
+        InputError: there is no store at ``path``, or one that is unfinished or of another version; another
+            argument is none of those above.
         DamagedStoreError: the manifest or the index is not as it was written.
     """
 
     def __init__(self, path: str, *, short: Literal["error", "skip"] = "error", verify: Verify = "first") -> None:
+        one_of("short", short, ("error", "skip"))
+        one_of("verify", verify, get_args(Verify))
+        if not isinstance(path, str | os.PathLike):
+            raise InputError.of("path", f"{path!r} is not allowed", "the folder of a store, as text")
         self.path = Path(path)
         self._identity = self._look()  # before reading: what changes in between is looked at again
         try:
@@ -94,7 +101,7 @@ class ClipStore(VideoDataset):
 
     def frames(self, clip: int) -> int:
         """Number of frames of a clip."""
-        return int(self._frames[clip])
+        return int(self._frames[self.check_clip(clip)])
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Number of frames of every clip, int64 ``(len(self),)``."""
@@ -102,7 +109,7 @@ class ClipStore(VideoDataset):
 
     def label(self, clip: int) -> int | None:
         """The index of a clip's class in ``classes``; None when it has none."""
-        label = int(self._labels[clip])
+        label = int(self._labels[self.check_clip(clip)])
         return None if label < 0 else label
 
     def attribute(self, name: str) -> npt.NDArray[np.int32]:
@@ -124,7 +131,7 @@ class ClipStore(VideoDataset):
 
     def name(self, clip: int) -> str:
         """The path of the video inside the folder that was ingested."""
-        return self.names[clip]
+        return self.names[self.check_clip(clip)]
 
     def known_name(self, clip: int) -> str | None:
         """The same, but None when the file of the names is damaged."""
@@ -143,10 +150,11 @@ class ClipStore(VideoDataset):
             level: which of the store's arrays to read; 0 and None are the full size.
 
         Raises:
-            IndexError: there is no such clip or level, or the clip does not have these frames.
+            InputError: an argument is not of its kind, or (:class:`IndexError` as well) there is no such clip or
+                level, or the clip does not have these frames.
             DamagedStoreError: the data is missing or damaged.
         """
-        return self.strided(clip, start, frames, 1, level or 0)
+        return self.strided(clip, start, frames, 1, 0 if level is None else level)
 
     def strided(
         self, clip: int, start: int, frames: int, step: int, level: int = 0, out: Frames | None = None
@@ -165,12 +173,12 @@ class ClipStore(VideoDataset):
             uint8 ``(frames, H, W, C)`` of the level's size, writable; ``out`` if given.
 
         Raises:
-            IndexError: there is no such clip or level, or the clip does not have these frames.
+            InputError: an argument is not of its kind, or (:class:`IndexError` as well) there is no such clip or
+                level, or the clip does not have these frames.
             DamagedStoreError: the data is missing or damaged.
         """
-        self.check_window(clip, start, (frames - 1) * step + 1 if frames > 0 else frames)
-        if not 0 <= level < len(self.levels):
-            raise IndexError(f"level {level} is none of the store's {len(self.levels)} levels")
+        clip, start, frames, step = self.check_window(clip, start, frames, step)
+        level = level_number(level, self.levels)
         size, shard_frames = self.manifest.levels[level], self.settings.shard_frames
         if out is None:
             out = np.empty((frames, size.height, size.width, self.channels), np.uint8)
