@@ -151,6 +151,17 @@ class Place:
             self.discard(self.replaced)
 
 
+def check_apart(source: Path, path: Path) -> None:
+    """Refuse a store inside the folder of its videos, where it would be looked for videos, or around it.
+
+    Raises:
+        InputError: on ``STORE``, when one lies in the other.
+    """
+    inside, outside = path.resolve(), source.resolve()
+    if outside in inside.parents or inside in outside.parents:
+        raise InputError.of("STORE", f"{path} and {source} lie one in the other", allowed="a place outside SOURCE")
+
+
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """What is ``asked`` otherwise than ``held`` was, for people."""
     found = [

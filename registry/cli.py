@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from registry.errors import InputError
 
@@ -44,6 +45,17 @@ def run(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentPars
             raise
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+
+
+def named_path(text: str) -> Path:
+    """The path that an argument names; an empty one, as of a shell's variable that is not set, is no path.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def say(*lines: str) -> None:

@@ -128,6 +128,12 @@ def test_verify(folder, tmp_path):
         (["store", "info", "{}/none.zarr"], "there is no such store"),
         (["store", "verify", "{}/videos"], "not a clip store"),
         (["store", "info", "{}/a.zarr", "--picture", "{}/none/a.png"], "error: {}/none/a.png: No such file"),
+        (["store", "info", "{}/a.zarr", "--picture", "{}/a.jpg"], "is not named as PNG; allowed: FILE.png"),
+        (["store", "info", "{}/a.zarr", "--picture", "{}"], "--picture: '{}' is a folder; allowed: FILE.png"),
+        (["store", "verify", "{}/a.zarr", "--picture", "{}/a.png"], "--picture: verify draws none; allowed: with info"),
+        (["ingest", "{}/videos", "{}/videos/new.zarr"], "lie one in the other; allowed: a place outside SOURCE"),
+        (["ingest", "{}/videos", "{}/videos/a/b.zarr", "--task-index", 0, "--task-count", 1], "lie one in the other"),
+        (["ingest", "{}/videos", "{}"], "lie one in the other"),
         (["synthetic", "{}/new", "--size", 4], "error: size: 4 is not allowed; allowed: int, at least 8"),
         (["synthetic", "{}"], "something else stands here"),
     ],
@@ -151,6 +157,26 @@ def test_bad_options_are_refused(folder, arguments):
     done = _tool("ingest", folder / "videos", folder / "new.zarr", *arguments)
     assert done.returncode == 2
     assert f"argument {arguments[0]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["ingest", "", "{}/new.zarr"], "SOURCE"),
+        (["ingest", "{}/videos", ""], "STORE"),
+        (["ingest", "{}/videos", "{}/new.zarr", "--levels", ""], "--levels"),
+        (["ingest", "{}/videos", "{}/new.zarr", "--scheduler", ""], "--scheduler"),
+        (["store", "info", ""], "STORE"),
+    ],
+)
+def test_empty_arguments_are_refused(folder, arguments, name):
+    """A variable of the shell that is not set is neither the folder one is in nor an option not given."""
+    before = sorted(folder.rglob("*"))
+    done = _tool(*(argument.format(folder) for argument in arguments))
+    assert done.returncode == 2
+    assert f"argument {name}: " in done.stderr
+    assert done.stderr.endswith("is empty\n")
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_debug_shows_the_traceback():
