@@ -3,17 +3,20 @@
 Frames are scaled by swscale's area average so that the short side becomes ``size``, then cropped to the
 centre; a smaller video is enlarged. :data:`Resize` names the other ways. Pixels that are not square, the
 rotation and mirroring that the container asks for and the limited or full range and colour matrix that the
-stream is tagged with are honoured. Odd sizes are scaled as they are; sides are rounded to whole pixels.
+stream is tagged with are honoured. Pictures that are flagged as interlaced are scaled as whole ones. Odd sizes
+are scaled as they are; sides are rounded to whole pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from av.buffer import Buffer
+from av.filter.graph import Graph
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -97,6 +100,8 @@ def _to_array(
     frame: VideoFrame, stream: VideoStream, size: int, resize: Resize, reformatter: VideoReformatter
 ) -> Frames:
     """A frame scaled, and cropped or padded: uint8 ``(size, size, 3)``."""
+    if frame.interlaced_frame:
+        frame = _progressive(frame)
     shown_width = frame.width * float(stream.sample_aspect_ratio or 1)
     width, height = _scaled(shown_width, frame.height, size, resize)
     # Planes of green, blue and red, which swscale makes twice as fast as pixels.
@@ -109,6 +114,17 @@ def _to_array(
         pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         square[bar : bar + rows, side_bar : side_bar + columns, channel] = pixels[top:, left:][:rows, :columns]
     return square
+
+
+def _progressive(frame: VideoFrame) -> VideoFrame:
+    """The same picture without the flag, for which swscale would scale each field by itself and alias."""
+    graph = Graph()
+    held = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    graph.link_nodes(held, graph.add("setfield", "prog"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return cast("VideoFrame", graph.pull())
 
 
 def _upright(path: Path, square: Frames, frame: VideoFrame) -> Frames:
