@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from datasets.arguments import NoSuchError, level_number, whole
 from registry import DATASETS
 
 Frames: TypeAlias = npt.NDArray[np.uint8]
@@ -82,8 +83,8 @@ class VideoDataset(ABC):
         Raises:
             IndexError: there is no such clip or level, or it does not have these frames.
         """
-        if level:
-            raise IndexError(f"level {level} is none of the {len(self.levels)} levels")
+        level_number(level, self.levels)
+        self.check_window(clip, start, frames, step)
         found = self.window(clip, start, (frames - 1) * step + 1)[::step]
         if out is None:
             return found
@@ -94,14 +95,28 @@ class VideoDataset(ABC):
         """Number of frames of every clip, int64 ``(len(self),)``."""
         return np.fromiter((self.frames(clip) for clip in range(len(self))), dtype=np.int64, count=len(self))
 
-    def check_window(self, clip: int, start: int, frames: int) -> None:
-        """Refuse a window that there is not.
+    def check_clip(self, clip: int) -> int:
+        """``clip`` as an int, if there is one of that number; negative numbers do not count from the end.
 
         Raises:
-            IndexError: there is no such clip, or it does not have these frames.
+            InputError: it is no number, or (:class:`IndexError` as well) there is no such clip.
         """
-        if not 0 <= clip < len(self):
-            raise IndexError(f"clip {clip} is none of the {len(self)} clips")
-        if frames < 1 or start < 0 or start + frames > self.frames(clip):
-            what = f"frames {start} to {start + frames} are not among them"
-            raise IndexError(f"clip {clip} has {self.frames(clip)} frames; {what}")
+        number = whole("clip", clip, f"0 to {len(self) - 1}")
+        if not 0 <= number < len(self):
+            raise NoSuchError.of("", f"clip {number} is none of the {len(self)} clips", f"0 to {len(self) - 1}")
+        return number
+
+    def check_window(self, clip: int, start: int, frames: int, step: int = 1) -> tuple[int, int, int, int]:
+        """The same four numbers as ints, if there is such a clip with frames ``start``, ``start + step``, ...
+
+        Raises:
+            InputError: one is no number or too small, or (:class:`IndexError` as well) there is no such clip, or it
+                does not have these frames.
+        """
+        clip, held = self.check_clip(clip), self.frames(clip)
+        start, frames = whole("start", start, f"0 to {held - 1}"), whole("frames", frames, f"1 to {held}")
+        step = whole("step", step, "int, at least 1", least=1)
+        end = start + (frames - 1) * step + 1
+        if frames < 1 or start < 0 or end > held:
+            raise NoSuchError.of("", f"clip {clip} has {held} frames; frames {start} to {end} are not among them")
+        return clip, start, frames, step

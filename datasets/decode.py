@@ -2,49 +2,34 @@
 
 Frames are scaled by swscale's area average so that the short side becomes ``size``, then cropped to the
 centre; a smaller video is enlarged. :data:`Resize` names the other ways. Pixels that are not square, the
-rotation that the container asks for and the limited or full range and colour matrix that the stream is tagged
-with are honoured. Odd sizes are scaled as they are; sides are rounded to whole pixels.
+rotation and mirroring that the container asks for and the limited or full range and colour matrix that the
+stream is tagged with are honoured. Pictures that are flagged as interlaced are scaled as whole ones. Odd sizes
+are scaled as they are; sides are rounded to whole pixels.
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
-import av
 import numpy as np
-from av.container import InputContainer
+from av.buffer import Buffer
+from av.filter.graph import Graph
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from datasets.base import Frames
+from datasets.video_file import VideoError, opened, whole_film
 
 Resize: TypeAlias = Literal["short-crop", "stretch", "long-pad"]
 """``short-crop`` scales the short side and crops the long one, ``stretch`` scales each side by itself, ``long-pad``
 scales the long side and puts black bars beside the short one."""
 
 SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-
-
-class VideoError(Exception):
-    """A video that cannot be decoded whole.
-
-    Attributes:
-        path: the file.
-        reason: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 def decode(path: Path, size: int, stride: int = 1, *, step: int | None = None, resize: Resize = "short-crop") -> Frames:
@@ -70,6 +55,8 @@ def decode_frames(
 
     Raises:
         VideoError: the file is no video, is damaged, or ends before its header says.
+        OSError: the file cannot be read.
+        MemoryError: there is too little memory for it.
     """
     found = False
     reformatter = VideoReformatter()
@@ -78,32 +65,13 @@ def decode_frames(
         stream.codec_context.thread_count = 1
         if stream.codec_context.name == "hevc":  # the only one that paints over damage without marking the frame
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-        shown = _whole(path, container, stream)
+        shown = whole_film(path, container, stream)
         for number, frame in enumerate(shown if step is None else _at_constant_rate(shown, step)):
             if number % stride == 0:
                 found = True
-                yield _to_array(frame, stream, size, resize, reformatter)
+                yield _upright(path, _to_array(frame, stream, size, resize, reformatter), frame)
     if not found:
         raise VideoError(path, "has no frames")
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A video file and its video stream.
-
-    Raises:
-        VideoError: there is none in it, or what is done with it fails.
-    """
-    try:
-        with av.open(path, metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise VideoError(path, "has no video stream")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise VideoError(path, "has a header, but no video that can be decoded")
-            yield container, stream
-    except av.FFmpegError as error:
-        raise VideoError(path, f"cannot be decoded: {error.strerror}") from error
 
 
 def _at_constant_rate(frames: Iterable[VideoFrame], step: int) -> Iterator[VideoFrame]:
@@ -128,53 +96,12 @@ def slot(time: int, step: int) -> int:
     return (2 * time + step) // (2 * step)
 
 
-def _whole(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """The stream's frames, and an error where some are damaged or missing.
-
-    A truncated file decodes to fewer frames without any error of the decoder, so what came is held
-    against what the header promises: a number of packets (MP4, AVI) or a duration (Matroska, WebM).
-    Packets are counted, not frames, since an edit list rightly hides some. Matroska's header does not tell
-    of a few frames lost before the end. Flipped bits are seen where the decoder stumbles over them: nearly
-    always in H.264, MPEG-4 and AV1, seldom in HEVC, VP8 and VP9, whose streams decode to something whatever they hold.
-    """
-    packets, end = 0, 0.0
-    for packet in container.demux(stream):
-        # An AVI repeats a frame with an empty packet; the empty one without a time only ends the stream.
-        packets += packet.size > 0 or packet.dts is not None
-        if packet.is_corrupt:
-            raise VideoError(path, f"is damaged: packet {packets} is corrupt")
-        for frame in packet.decode():
-            if frame.is_corrupt:
-                raise VideoError(path, f"is damaged: a frame at {frame.time} s is corrupt")
-            end = max(end, (frame.time or 0.0) + frame.duration * float(frame.time_base or 0))
-            yield frame
-    promised = _promised_packets(container, stream)
-    if packets < promised:
-        raise VideoError(path, f"is cut short: it has {packets} of the {promised} frames that its header promises")
-    duration = _promised_seconds(stream)
-    frame_time = 1 / float(stream.average_rate or 1)
-    if end + 2 * frame_time < duration:
-        raise VideoError(path, f"is cut short: it ends at {end:.2f} s of the {duration:.2f} s that its header promises")
-
-
-def _promised_packets(container: InputContainer, stream: VideoStream) -> int:
-    """Packets that the header promises, less what an edit list leaves out; 0 when it does not say."""
-    return min(stream.frames, len(stream.index_entries)) if "mp4" in container.format.name else stream.frames
-
-
-def _promised_seconds(stream: VideoStream) -> float:
-    """Matroska's tag ``DURATION``, ``00:00:10.333000000``, in seconds; 0 when there is none."""
-    match = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-    if match is None:
-        return 0.0
-    hours, minutes, seconds = map(float, match.groups())
-    return 3600 * hours + 60 * minutes + seconds
-
-
 def _to_array(
     frame: VideoFrame, stream: VideoStream, size: int, resize: Resize, reformatter: VideoReformatter
 ) -> Frames:
-    """A frame scaled, cropped or padded, and turned upright: uint8 ``(size, size, 3)``."""
+    """A frame scaled, and cropped or padded: uint8 ``(size, size, 3)``."""
+    if frame.interlaced_frame:
+        frame = _progressive(frame)
     shown_width = frame.width * float(stream.sample_aspect_ratio or 1)
     width, height = _scaled(shown_width, frame.height, size, resize)
     # Planes of green, blue and red, which swscale makes twice as fast as pixels.
@@ -186,7 +113,37 @@ def _to_array(
     for plane, channel in zip(scaled.planes, (1, 2, 0), strict=True):
         pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         square[bar : bar + rows, side_bar : side_bar + columns, channel] = pixels[top:, left:][:rows, :columns]
-    return np.rot90(square, k=round(frame.rotation / 90))
+    return square
+
+
+def _progressive(frame: VideoFrame) -> VideoFrame:
+    """The same picture without the flag, for which swscale would scale each field by itself and alias."""
+    graph = Graph()
+    held = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    graph.link_nodes(held, graph.add("setfield", "prog"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return cast("VideoFrame", graph.pull())
+
+
+def _upright(path: Path, square: Frames, frame: VideoFrame) -> Frames:
+    """``square`` turned and mirrored by the frame's display matrix, at the nearest quarter of a turn.
+
+    The matrix takes a pixel's place (x, y) to the place (a x + c y, b x + d y) where it is shown, y downwards.
+    """
+    try:
+        # Not `frame.side_data`, which makes a cycle of references, so that pictures stay in memory.
+        data = cast("Mapping[Type, Buffer]", SideDataContainer(frame))  # type: ignore[call-arg]  # it has no stub
+        matrix = data.get(Type.DISPLAYMATRIX)
+    except ValueError as error:  # PyAV cannot list side data among which is some that it has no name for
+        raise VideoError(path, f"may be turned or mirrored, which PyAV cannot tell: {error}") from error
+    if matrix is None:
+        return square
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        square, a, d = square.swapaxes(0, 1), c, b
+    return square[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _scaled(width: float, height: float, size: int, resize: Resize) -> tuple[int, int]:

@@ -6,7 +6,8 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from registry import InputError
@@ -19,9 +20,13 @@ class InUseError(InputError):
     """Another process is at work on the same store."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``, on the disk, all of it or none; a file that stood there is replaced."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+def write_whole(path: Path, data: bytes, aside: Path | None = None) -> None:
+    """Put ``data`` at ``path``, on the disk, all of it or none; a file that stood there is replaced.
+
+    A process that is killed may leave a part of it in the folder ``aside``, by default that of ``path``.
+    """
+    # Not the process's number, which another machine may have given as well.
+    partial = (path.parent if aside is None else aside) / f".{path.name}.{uuid.uuid4().hex}"
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -42,14 +47,31 @@ def named(error: OSError, path: Path) -> OSError:
     return error
 
 
-def sync(*folders: Path) -> None:
-    """Bring the names in ``folders`` to the disk."""
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
+def sync(*paths: Path) -> None:
+    """Bring the names in folders, and the contents of files, to the disk."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Bring everything in ``folder`` to the disk, names and contents."""
+    sync(folder, *folder.rglob("*"))
+
+
+def keep_only(folder: Path, names: Container[str]) -> None:
+    """Remove every file of ``folder`` whose path in it is none of ``names``, and every empty folder."""
+    for here, folders, files in os.walk(folder, topdown=False):
+        place = Path(here)
+        for file in files:
+            if str((place / file).relative_to(folder)) not in names:
+                (place / file).unlink()
+        for name in folders:
+            if not any((place / name).iterdir()):
+                (place / name).rmdir()
 
 
 @contextlib.contextmanager

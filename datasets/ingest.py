@@ -6,20 +6,17 @@ same call goes on where it was, and what stands at the end is the same, byte for
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets.disk import locked
-from datasets.merge import put_finished
 from datasets.options import IngestOptions
+from datasets.place import Ingested, Place, differences
 from datasets.plan import Plan, describe, load_plan, make_request
 from datasets.runners import Runner, local
 from datasets.sources.layouts import SourceFolder
-from datasets.store import MANIFEST, read_manifest
-from datasets.task import SCRATCH
-from datasets.work import MAX_BROKEN, Ingested, Place, Work, begin, differences
+from datasets.work import MAX_BROKEN, Work, begin
 from datasets.workers import stop_resting
 from registry import InputError
 
@@ -55,21 +52,24 @@ def ingest(
     listed = source.list()
     sizes = [video.path.stat().st_size for video in listed.videos]
     request = make_request(listed, options, sizes)
-    place = Place(path)
-    if _stands_already(path, request, overwrite):
+    place = Place.of(path)
+    if place.stands(request, overwrite=overwrite) and place.tidy():
         return place.standing(fresh=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    place.path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with locked(place.lock):
-            if _finish_renaming(place, request):
+            place.settle()
+            # Again, since another process may just have put it there.
+            if place.stands(request, overwrite=overwrite):
+                return place.standing(fresh=False)
+            if place.finish(request, overwrite=overwrite):
                 return place.standing(fresh=True)
             plan = _resume(place, request, overwrite)
             if plan is None:
                 command = {**source.describe(), **describe(options)}
                 plan = begin(place, listed, options, command, sizes, workers, max_broken)
-            work = Work(place, plan, options, max_broken)
-            jobs = work.jobs()
-            return work.merge(jobs, work.run(jobs, runner or local(workers)))
+            work = Work(place, source.path, plan, options, max_broken)
+            return work.merge(work.run(runner or local(workers)))
     finally:
         stop_resting()
 
@@ -83,35 +83,6 @@ def _resume(place: Place, request: Mapping[str, Any], overwrite: bool) -> Plan |
         if not overwrite:
             what = f"an unfinished store of another kind stands here: {'; '.join(found)}"
             raise InputError.of(str(place.partial), f"{what}; go on with its own command, or use --overwrite")
-        shutil.rmtree(place.partial)
+        place.discard(place.partial)
         return None
-    shutil.rmtree(place.partial / SCRATCH)
-    (place.partial / SCRATCH).mkdir()
     return plan
-
-
-def _finish_renaming(place: Place, request: Mapping[str, Any]) -> bool:
-    """Put a store in its place whose ingestion was ended between its manifest and its renaming."""
-    if not (place.partial / MANIFEST).is_file() or differences(read_manifest(place.partial).request, request):
-        return False
-    put_finished(place.partial, place.path)
-    return True
-
-
-def _stands_already(path: Path, request: Mapping[str, Any], overwrite: bool) -> bool:
-    """Whether the store asked for is at ``path``; refuses to touch anything else without ``overwrite``."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return False
-    if not (path / MANIFEST).is_file() and not (path / "zarr.json").is_file():
-        raise InputError.of(str(path), "something that is no clip store stands here; name another place")
-    try:
-        held = read_manifest(path).request
-    except InputError:
-        if overwrite:
-            return False
-        raise
-    found = differences(held, request)
-    if found and not overwrite:
-        what = f"another store stands here: {'; '.join(found)}; replace it with --overwrite"
-        raise InputError.of(str(path), what)
-    return not found

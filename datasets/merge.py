@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets.disk import write_whole
 from datasets.options import IngestOptions
+from datasets.place import Place
 from datasets.plan import Plan, PlannedVideo, Task
-from datasets.skeleton import Clips, Contents, put_in_place, write_levels, write_rest
-from datasets.store import QUARANTINE, WORK, Manifest, to_json
-from datasets.task import Note
+from datasets.skeleton import Clips, Contents, write_levels, write_rest
+from datasets.store import to_json
+from datasets.task import SCRATCH, Note
 from registry import InputError
 
 
@@ -28,12 +27,7 @@ def start_store(folder: Path, plan: Plan, options: IngestOptions) -> None:
     write_levels(folder, contents_of(plan, options))
 
 
-def report_path(path: Path) -> Path:
-    """Where an ingestion that failed lists what it would have left out."""
-    return path.with_name(f"{path.name}.{QUARANTINE}")
-
-
-def check_broken(path: Path, plan: Plan, quarantine: Sequence[Mapping[str, str]], broken: int, most: float) -> None:
+def check_broken(place: Place, plan: Plan, quarantine: Sequence[Mapping[str, str]], broken: int, most: float) -> None:
     """Refuse too many broken videos; the list of them is written beside the store.
 
     Raises:
@@ -41,9 +35,10 @@ def check_broken(path: Path, plan: Plan, quarantine: Sequence[Mapping[str, str]]
     """
     total = plan.request["videos"]
     if broken > most * total:
-        write_whole(report_path(path), to_json(list(quarantine)))
+        # Beside the store nothing is swept up, and several shares may find out at once.
+        write_whole(place.report, to_json(list(quarantine)), aside=place.partial / SCRATCH)
         what = f"{broken} of {total} videos cannot be decoded, more than a fraction of {most:g}"
-        raise InputError.of("--max-broken", f"{what}; {report_path(path)} lists them")
+        raise InputError.of("--max-broken", f"{what}; {place.report} lists them")
 
 
 def quarantined(plan: Plan, done: Sequence[tuple[Task, Note]]) -> tuple[list[Mapping[str, str]], int]:
@@ -57,31 +52,21 @@ def quarantined(plan: Plan, done: Sequence[tuple[Task, Note]]) -> tuple[list[Map
 
 
 def merge(
-    folder: Path, path: Path, plan: Plan, options: IngestOptions, done: Sequence[tuple[Task, Note]], most_broken: float
-) -> Manifest:
-    """Make a store of the unfinished one ``folder``, all of whose tasks are done, and put it at ``path``.
+    place: Place, plan: Plan, options: IngestOptions, done: Sequence[tuple[Task, Note]], most_broken: float
+) -> None:
+    """Make a store of the unfinished one, all of whose tasks are done, and put it in its place.
 
     Raises:
         InputError: too many videos are broken, or none is left.
     """
     quarantine, broken = quarantined(plan, done)
-    check_broken(path, plan, quarantine, broken, most_broken)
+    check_broken(place, plan, quarantine, broken, most_broken)
     shards = {name: digest for _, note in done for name, (digest, _) in note.files.items()}
     clips = _clips(plan, done)
     if not clips.names:
         raise InputError.of("SOURCE", f"all {plan.request['videos']} videos were left out")
-    manifest = write_rest(folder, contents_of(plan, options), clips, quarantine, shards)
-    put_finished(folder, path)
-    return manifest
-
-
-def put_finished(folder: Path, path: Path) -> None:
-    """Put the store ``folder``, which has its manifest, at ``path``."""
-    if (folder / WORK).exists():
-        shutil.rmtree(folder / WORK)
-    put_in_place(folder, path)
-    with contextlib.suppress(FileNotFoundError):
-        report_path(path).unlink()
+    write_rest(place.partial, contents_of(plan, options), clips, quarantine, shards)
+    place.put()
 
 
 def _clips(plan: Plan, done: Sequence[tuple[Task, Note]]) -> Clips:

@@ -9,6 +9,10 @@ import attrs
 from datasets.base import Frames
 from datasets.decode import Resize
 from datasets.store import Codec, Level, Settings
+from registry import InputError
+
+LARGEST = 4096
+"""Pixels; a shard of at least eight such frames is held in memory by every process."""
 
 
 class LevelView(Protocol):
@@ -23,7 +27,11 @@ class LevelView(Protocol):
 
 @attrs.frozen
 class IngestOptions:
-    """What to make of the videos."""
+    """What to make of the videos.
+
+    Raises:
+        InputError: on ``--size``, when it is out of range.
+    """
 
     size: int = 128
     """Height and width of the frames in pixels."""
@@ -37,6 +45,10 @@ class IngestOptions:
     """How a picture becomes a square."""
     levels: tuple[LevelView, ...] = ()
     """Smaller levels beside the full one."""
+
+    def __attrs_post_init__(self) -> None:
+        if not 1 <= self.size <= LARGEST:
+            raise InputError.of("--size", f"{self.size} is not allowed", allowed=f"1 to {LARGEST}")
 
     def settings(self) -> Settings:
         """How the frames lie in the store."""

@@ -25,7 +25,7 @@ from datasets.store import WORK, to_json
 from registry import InputError
 
 PLAN = f"{WORK}/plan.json"
-VERSION = 1
+VERSION = 2
 
 
 @attrs.frozen
@@ -34,8 +34,8 @@ class PlannedVideo:
 
     number: int
     """Its place among the videos of the source."""
-    path: str
     name: str
+    """Its path inside the source, which may have been moved since."""
     bytes: int
     label: int
     """-1 when it has none."""
@@ -124,7 +124,6 @@ def make_plan(
         planned.append(
             PlannedVideo(
                 number,
-                str(video.path),
                 video.name,
                 size,
                 label,

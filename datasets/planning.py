@@ -8,11 +8,11 @@ from typing import Any
 
 import attrs
 
-from datasets.decode import VideoError
 from datasets.options import IngestOptions
 from datasets.plan import Plan, make_plan
 from datasets.probe import Timing, probe
 from datasets.sources.base import Source
+from datasets.video_file import VideoError
 from datasets.workers import Begin, run_jobs
 from registry.progress import Progress
 
@@ -36,13 +36,9 @@ class _ProbeJob:
 
 def _look(path: Path) -> Timing | str:
     try:
-        with path.open("rb"):
-            pass
         return probe(path)
     except VideoError as error:
         return error.reason
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
 
 
 def plan_store(

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from datasets.decode import VideoError, opened, slot
+from datasets.decode import slot
+from datasets.video_file import VideoError, opened
 
 JITTER = 0.1
 """Part of the time between two frames by which it may differ at a constant rate, beside one unit of rounding."""
@@ -40,6 +41,7 @@ def probe(path: Path) -> Timing:
 
     Raises:
         VideoError: the file is no video.
+        OSError: the file cannot be read.
     """
     with opened(path) as (container, stream):
         if stream.frames and "mp4" in container.format.name:

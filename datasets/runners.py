@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from datasets.task import Note, WriteTask
@@ -38,13 +40,28 @@ def dask(address: str) -> Runner:
     """Run jobs on the Dask cluster whose scheduler is at ``address``; each of its threads runs one at a time.
 
     Raises:
-        InputError: on ``--scheduler``, when Dask is not installed.
+        InputError: on ``--scheduler``, when Dask is not installed or no scheduler answers.
     """
     try:
         import distributed
     except ModuleNotFoundError:
         raise InputError.of("--scheduler", "Dask is not installed", allowed="pip install 'stagewise[dask]'") from None
+    # In a thread, since this one may have an event loop of its own, as a notebook's has.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _ask(distributed, address)).result()
     return functools.partial(_run_dask, distributed, address)
+
+
+async def _ask(distributed: Any, address: str) -> None:
+    """Refuse an address where no scheduler answers: a client made in vain complains once more when it ends."""
+    try:
+        async with distributed.rpc(address) as scheduler:
+            kind = (await scheduler.identity()).get("type")
+    except (OSError, ValueError) as error:
+        what = f"no Dask scheduler answers at {address!r} ({error})"
+        raise InputError.of("--scheduler", what, allowed="an address such as tcp://HOST:8786") from None
+    if kind != "Scheduler":
+        raise InputError.of("--scheduler", f"what answers at {address!r} is a {kind} and no scheduler")
 
 
 def _run_dask(

@@ -24,6 +24,8 @@ from datasets.base import Frames
 from datasets.store import Codec
 
 CRC_BYTES = 4
+DESCRIPTORS = 2
+"""Ours, and one that the mapping keeps."""
 
 Verify: TypeAlias = Literal["first", "always", "never"]
 """When a chunk's checksum is computed: at the first use of the chunk, at each use, or not at all."""
@@ -34,6 +36,10 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 class ShardError(Exception):
     """A shard, or one of its chunks, is missing or damaged; ``str()`` says how, as a clause."""
+
+
+def _unreadable(error: OSError) -> ShardError:
+    return ShardError(f"cannot be read: {error.strerror}")
 
 
 class _Scratch(threading.local):
@@ -53,7 +59,7 @@ _scratch = _Scratch()
 
 
 class Shard:
-    """An open shard.
+    """An open shard; it holds :data:`DESCRIPTORS` descriptors of its file.
 
     Args:
         path: its file.
@@ -63,7 +69,7 @@ class Shard:
         verify: when checksums of chunks are computed; that of the shard's index always is, here.
 
     Raises:
-        ShardError: the file is missing, or its index is not what was written.
+        ShardError: the file is missing or cannot be read, or its index is not what was written.
     """
 
     def __init__(
@@ -71,13 +77,15 @@ class Shard:
     ) -> None:
         try:
             self._file = path.open("rb", buffering=0)
+            self._descriptor = self._file.fileno()
+            self._state = self._look()
+            self._shape = chunk
+            self._spans = self._read_index(chunks)
+            self._mapped = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
         except FileNotFoundError:
             raise ShardError("is missing") from None
-        self._descriptor = self._file.fileno()
-        self._state = self._look()
-        self._shape = chunk
-        self._spans = self._read_index(chunks)
-        self._mapped = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+        except OSError as error:
+            raise _unreadable(error) from None
         self._ordered = self._order() if codec == "none" else self._mapped[:0].reshape(0, *chunk)
         self._trusted = bytearray([verify == "never"]) * chunks
         self._always = verify == "always"
@@ -178,7 +186,7 @@ class Shard:
         try:
             count = os.preadv(self._descriptor, into, offset)
         except OSError as error:
-            raise ShardError(f"cannot be read: {error.strerror}") from None
+            raise _unreadable(error) from None
         if count != sum(buffer.nbytes for buffer in buffers):
             raise ShardError("is cut short")
 

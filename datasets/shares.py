@@ -6,23 +6,26 @@ Whichever share comes first plans the store. Share ``i`` of ``n`` does the plan'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from datasets.disk import InUseError, locked
-from datasets.merge import put_finished
 from datasets.options import IngestOptions
-from datasets.plan import Plan, describe, load_plan
+from datasets.place import Ingested, Place, differences
+from datasets.plan import Plan, describe, load_plan, make_request
 from datasets.runners import local
+from datasets.sources.base import Source, check_folder
 from datasets.sources.layouts import SourceFolder
-from datasets.store import MANIFEST, read_manifest
-from datasets.task import Note, WriteTask, read_note
-from datasets.work import MAX_BROKEN, Ingested, Place, Work, begin, differences
+from datasets.store import MANIFEST
+from datasets.work import MAX_BROKEN, Work, begin
 from datasets.workers import stop_resting
 from registry import InputError
+
+MERGING = 600.0
+"""Seconds that a share waits for another one that is merging."""
 
 
 @attrs.frozen
@@ -50,22 +53,20 @@ def ingest_share(
     Raises:
         InputError: as by :func:`datasets.ingest.ingest`, or this share is being done already.
     """
-    place = Place(path)
-    if _stands_already(place, options):
-        return place.standing(fresh=False)
-    if (place.partial / MANIFEST).is_file():
-        return _finish_renaming(place, options)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_folder(source.path)
+    place = Place.of(path)
+    place.path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(place.lock, shared=True):
+        with locked(place.lock, shared=True, patience=MERGING):
             plan = _plan(place, source, options, workers, max_broken)
-            work = Work(place, plan, options, max_broken)
-            jobs = work.jobs()
-            work.run(jobs[share.index :: share.count], local(workers))
-        missing = _missing(jobs)
-        if not place.partial.exists():  # another share was the last, just now
+            if isinstance(plan, Ingested):
+                return plan
+            work = Work(place, source.path, plan, options, max_broken)
+            work.run(local(workers), slice(share.index, None, share.count))
+        missing = _missing(work)
+        if place.stands(plan.request, overwrite=False):  # another share was the last, just now
             return place.standing(fresh=True)
-        return None if missing else _merge_as_last(work, jobs)
+        return None if missing else _merge_as_last(work)
     finally:
         stop_resting()
 
@@ -78,35 +79,58 @@ def merge_shares(
     Raises:
         InputError: some are not done (says which), or are at work.
     """
-    place = Place(path)
-    if _stands_already(place, options):
-        return place.standing(fresh=False)
-    if (place.partial / MANIFEST).is_file():
-        return _finish_renaming(place, options)
+    place = Place.of(path)
     with locked(place.lock):
-        plan = load_plan(place.partial)
+        plan = _found(place, source, options)
+        if isinstance(plan, Ingested):
+            return plan
         if plan is None:
             raise InputError.of(str(path), "no share has been begun, so there is nothing to merge")
-        work = Work(place, _checked(place, plan, {**source.describe(), **describe(options)}), options, max_broken)
-        jobs = work.jobs()
-        if missing := _missing(jobs):
+        work = Work(place, source.path, plan, options, max_broken)
+        if missing := _missing(work):
             shares = sorted({number % count for number in missing})
-            what = f"{len(missing)} of {len(jobs)} parts are not done"
+            what = f"{len(missing)} of {len(work.jobs)} parts are not done"
             again = f"run --task-index {', '.join(map(str, shares))} of --task-count {count} again"
             raise InputError.of(str(path), f"{what}; {again}")
-        return work.merge(jobs, _notes(jobs))
+        return work.merge(work.notes())
 
 
-def _plan(place: Place, source: SourceFolder, options: IngestOptions, workers: int, max_broken: float) -> Plan:
-    """The plan; made by the first share while the others wait, who need not look at the source."""
-    command = {**source.describe(), **describe(options)}
-    with locked(place.path.with_name(f"{place.path.name}.plan.lock"), patience=float("inf")):
-        plan = load_plan(place.partial)
-        if plan is not None:
-            return _checked(place, plan, command)
-        listed = source.list()
-        sizes = [video.path.stat().st_size for video in listed.videos]
+def _plan(
+    place: Place, source: SourceFolder, options: IngestOptions, workers: int, max_broken: float
+) -> Plan | Ingested:
+    """The plan, made by the first share while the others wait; the store where one is finished."""
+    with locked(place.planning, patience=float("inf")):
+        found = _found(place, source, options)
+        if found is not None:
+            return found
+        listed, sizes = _listed(source)
+        command = {**source.describe(), **describe(options)}
         return begin(place, listed, options, command, sizes, workers, max_broken)
+
+
+def _found(place: Place, source: SourceFolder, options: IngestOptions) -> Plan | Ingested | None:
+    """The plan to go on with, or the store when it is finished, or None when nothing is begun.
+
+    Raises:
+        InputError: what is there is of other options or videos.
+    """
+    place.settle()
+    plan = load_plan(place.partial)
+    if place.path.exists() or (place.partial / MANIFEST).is_file():
+        # Only now, since to look at half a million videos takes its time.
+        listed, sizes = _listed(source)
+        request = make_request(listed, options, sizes)
+        if place.stands(request, overwrite=False):
+            return place.standing(fresh=False)
+        if place.finish(request, overwrite=False):
+            return place.standing(fresh=True)
+    return None if plan is None else _checked(place, plan, {**source.describe(), **describe(options)})
+
+
+def _listed(source: SourceFolder) -> tuple[Source, list[int]]:
+    """The videos, and the bytes of each."""
+    listed = source.list()
+    return listed, [video.path.stat().st_size for video in listed.videos]
 
 
 def _checked(place: Place, plan: Plan, command: Mapping[str, Any]) -> Plan:
@@ -117,44 +141,19 @@ def _checked(place: Place, plan: Plan, command: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def _stands_already(place: Place, options: IngestOptions) -> bool:
-    """Whether a store of these options is there: a share that comes late has nothing to do.
-
-    Raises:
-        InputError: something else stands there.
-    """
-    if not place.path.exists() or place.partial.exists():
-        return False
-    if not (place.path / MANIFEST).is_file():
-        raise InputError.of(str(place.path), "something that is no clip store stands here; name another place")
-    if found := differences(read_manifest(place.path).request, describe(options)):
-        raise InputError.of(str(place.path), f"another store stands here: {'; '.join(found)}; remove it")
-    return True
-
-
-def _finish_renaming(place: Place, options: IngestOptions) -> Ingested:
-    """Put a store in its place whose merging was ended between its manifest and its renaming."""
-    with locked(place.lock):
-        if found := differences(read_manifest(place.partial).request, describe(options)):
-            what = f"a finished store of another command waits here: {'; '.join(found)}; remove it, or name another"
-            raise InputError.of(str(place.partial), what)
-        put_finished(place.partial, place.path)
-    return place.standing(fresh=True)
-
-
-def _merge_as_last(work: Work, jobs: Sequence[WriteTask]) -> Ingested | None:
+def _merge_as_last(work: Work) -> Ingested | None:
+    place = work.place
     try:
-        with locked(work.place.lock):
+        with locked(place.lock):
             # Another share may have been as quick.
-            return work.merge(jobs, _notes(jobs)) if work.place.partial.exists() else work.place.standing(fresh=True)
+            if place.stands(work.plan.request, overwrite=False):
+                return place.standing(fresh=True)
+            return work.merge(work.notes())
     except InUseError:
         return None  # another share is about to find out that it is the last
 
 
-def _missing(jobs: Sequence[WriteTask]) -> list[int]:
+def _missing(work: Work) -> list[int]:
     """Numbers of the tasks that are not done."""
-    return [job.task.number for job in jobs if read_note(job.folder, job.task) is None]
-
-
-def _notes(jobs: Sequence[WriteTask]) -> dict[int, Note]:
-    return {job.task.number: note for job in jobs if (note := read_note(job.folder, job.task)) is not None}
+    done = work.notes()
+    return [job.task.number for job in work.jobs if job.task.number not in done]

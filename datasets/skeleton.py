@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from datasets.disk import sync, write_whole
+from datasets.disk import sync, sync_tree, write_whole
 from datasets.shard_file import ZSTD_LEVEL
 from datasets.store import (
     FORMAT,
@@ -30,9 +29,9 @@ from datasets.store import (
     Settings,
     attribute_name,
     index_name,
+    manifest_bytes,
     to_json,
 )
-from registry.convert import unstructure
 
 
 @attrs.frozen
@@ -72,7 +71,7 @@ class Contents:
 
 
 def write_levels(folder: Path, contents: Contents) -> None:
-    """Zarr's metadata of the group and of the levels, whose shards are written by others."""
+    """Zarr's metadata of the group and of the levels, whose shards are written by others; on the disk at the end."""
     group = zarr.open_group(folder, mode="a", zarr_format=3)
     settings = contents.settings
     for number, level in enumerate(contents.levels):
@@ -87,6 +86,8 @@ def write_levels(folder: Path, contents: Contents) -> None:
             fill_value=0,
         )
         (folder / "levels" / str(number) / "c").mkdir(exist_ok=True)
+    # What is written after this may take it for granted.
+    sync_tree(folder)
 
 
 def write_rest(
@@ -97,6 +98,8 @@ def write_rest(
     shards: Mapping[str, str],
 ) -> Manifest:
     """Write the index, then the manifest; what an interrupted call left of them is replaced.
+
+    Temporary files of such a call, Zarr's and ours, stay, and are in no list of the manifest's files.
 
     Args:
         folder: where the levels stand.
@@ -119,21 +122,10 @@ def write_rest(
     files |= {f"levels/{number}/zarr.json" for number in range(len(contents.levels))}
     files |= {str(path.relative_to(folder)) for path in (folder / "clips").rglob("zarr.json")}
     manifest = _manifest(contents, clips, {**shards, **{name: _digest(folder / name) for name in sorted(files)}})
-    sync(*(path for path in (folder / "clips").rglob("*") if path.is_dir()), folder / "clips")
+    sync_tree(folder / "clips")
     sync(*(folder / "levels").iterdir(), folder / "levels")
-    write_whole(folder / MANIFEST, to_json(unstructure(manifest)))
+    write_whole(folder / MANIFEST, manifest_bytes(manifest))
     return manifest
-
-
-def put_in_place(folder: Path, path: Path) -> None:
-    """Rename the finished store ``folder`` to ``path``; an older store there goes once the new one stands."""
-    old = path.with_name(f"{path.name}.old")
-    if path.exists():
-        path.rename(old)
-    folder.rename(path)
-    sync(path.parent)
-    if old.exists():
-        shutil.rmtree(old)
 
 
 def _manifest(contents: Contents, clips: Clips, files: Mapping[str, str]) -> Manifest:
@@ -153,7 +145,7 @@ def _manifest(contents: Contents, clips: Clips, files: Mapping[str, str]) -> Man
         attributes=contents.attributes,
         seconds=round(sum(clips.seconds), 3) if all(clips.seconds) else None,
     )
-    return attrs.evolve(manifest, fingerprint=manifest.digest())
+    return manifest.signed()
 
 
 def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any]) -> None:
@@ -170,9 +162,7 @@ def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any]) -> 
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file that is brought to the disk."""
     with path.open("rb") as file:
-        os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -11,7 +11,7 @@ A store is a Zarr 3 group in a folder::
         clips/attributes/A  int32 (clips,): its value of the attribute A (such as split), -1 when it has none
         names.json          the clips' names
         quarantine.json     the videos that were left out, and why
-        manifest.json       settings, counts and the digest of every file; written last
+        manifest.json       settings, counts, the digest of every file and its own; written last
 
 A level is sharded along time. A shard is a file of inner chunks of a few whole frames, each followed by
 its CRC32C, then the shard's index with its own; with codec ``none`` the chunks are raw frames, so that a
@@ -35,12 +35,14 @@ from registry import InputError, Positive
 from registry.convert import structure, unstructure
 
 FORMAT = "stagewise-clips"
-VERSION = 2
+VERSION = 3
 CHUNK_FRAMES = 8
 SHARD_BYTES = 64 * 2**20
 """About how many bytes of frames a shard holds; one is held in memory while a store is written."""
 
 MANIFEST = "manifest.json"
+CHECKSUM = "checksum"
+"""The manifest's entry with the SHA-256 of all its others."""
 NAMES = "names.json"
 QUARANTINE = "quarantine.json"
 WORK = "work"
@@ -122,11 +124,10 @@ class Manifest:
     seconds: float | None = None
     """How long the clips are together by the frame rates of their videos; None when one did not say."""
 
-    def digest(self) -> str:
-        """The fingerprint as it should be."""
+    def signed(self) -> Manifest:
+        """The same with the fingerprint as it should be."""
         names = ("version", "settings", "levels", "classes", "attributes", "files")
-        held = {name: unstructure(getattr(self, name)) for name in names}
-        return hashlib.sha256(to_json(held)).hexdigest()
+        return attrs.evolve(self, fingerprint=_digest({name: unstructure(getattr(self, name)) for name in names}))
 
     def shards(self) -> int:
         """Number of shards of a level."""
@@ -136,6 +137,16 @@ class Manifest:
 def to_json(data: Any) -> bytes:
     """``data`` as JSON, the same bytes for equal data."""
     return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """What ``manifest.json`` is to hold: the manifest and the digest of it all."""
+    data = unstructure(manifest)
+    return to_json({**data, CHECKSUM: _digest(data)})
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json(data)).hexdigest()
 
 
 def shard_name(level: int, number: int) -> str:
@@ -166,8 +177,9 @@ def read_manifest(path: Path) -> Manifest:
         if (path / "zarr.json").is_file():
             raise InputError.of(str(path), f"this store is unfinished (it has no {MANIFEST}); ingest it again")
         raise InputError.of(str(path), f"this is not a clip store (it has no {MANIFEST})")
+    text = _read(path / MANIFEST)
     try:
-        data = json.loads((path / MANIFEST).read_bytes())
+        data = json.loads(text)
     except ValueError as error:
         raise DamagedStoreError(f"{path / MANIFEST}: is not JSON ({error})") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -175,22 +187,27 @@ def read_manifest(path: Path) -> Manifest:
     if data.get("version") != VERSION:
         what = f"this store has format version {data.get('version')}; ingest it again with this version of Stagewise"
         raise InputError.of(str(path), what, allowed=str(VERSION))
-    manifest = structure(data, Manifest, str(path / MANIFEST))
-    if manifest.digest() != manifest.fingerprint:
-        raise DamagedStoreError(f"{path / MANIFEST}: does not match its own fingerprint")
-    return manifest
+    if data.pop(CHECKSUM, None) != _digest(data):
+        raise DamagedStoreError(f"{path / MANIFEST}: does not match its own checksum")
+    return structure(data, Manifest, str(path / MANIFEST))
 
 
 def read_whole(path: Path, name: str, manifest: Manifest) -> bytes:
     """A small file of the store, checked against its digest.
 
     Raises:
-        DamagedStoreError: it is missing or differs.
+        DamagedStoreError: it is missing, cannot be read or differs.
     """
-    try:
-        data = (path / name).read_bytes()
-    except FileNotFoundError:
-        raise DamagedStoreError(f"{path / name}: is missing") from None
+    data = _read(path / name)
     if hashlib.sha256(data).hexdigest() != manifest.files.get(name):
         raise DamagedStoreError(f"{path / name}: does not match its checksum")
     return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedStoreError(f"{path}: is missing") from None
+    except OSError as error:
+        raise DamagedStoreError(f"{path}: cannot be read: {error.strerror}") from None

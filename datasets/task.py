@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,12 +13,13 @@ import attrs
 import numpy as np
 
 from datasets.base import Frames
-from datasets.decode import VideoError, decode_frames
+from datasets.decode import decode_frames
 from datasets.disk import locked, named, sync, write_whole
 from datasets.options import IngestOptions
 from datasets.plan import PlannedVideo, Task, too_short
 from datasets.shard_file import write_shard
 from datasets.store import WORK, shard_name, to_json
+from datasets.video_file import VideoError
 from datasets.workers import NO_STEP, Begin
 
 NOTES = f"{WORK}/done"
@@ -41,6 +41,12 @@ class Note:
     """Place in the task, reason, and whether it is broken, of the others."""
     files: Mapping[str, tuple[str, int]]
     """Path in the store to SHA-256 and bytes."""
+
+
+def make_folders(folder: Path) -> None:
+    """What tasks need in the unfinished store ``folder``, as far as it is not there."""
+    for name in (NOTES, LOCKS, SCRATCH):
+        (folder / name).mkdir(parents=True, exist_ok=True)
 
 
 def note_path(folder: Path, number: int) -> Path:
@@ -67,7 +73,8 @@ class WriteTask:
     """The job of doing a task; see :class:`datasets.workers.Job`. Its steps are the places of its videos."""
 
     folder: Path
-    """The unfinished store."""
+    """The unfinished store; an absolute path, as ``source``, since another machine may do the job."""
+    source: Path
     task: Task
     options: IngestOptions
     length: int
@@ -81,7 +88,10 @@ class WriteTask:
             return self._write(forbidden, begin) if done is None else done
 
     def _write(self, forbidden: Mapping[int, str], begin: Begin) -> Note:
-        scratch = Path(tempfile.mkdtemp(prefix=f"{self.task.number}-", dir=self.folder / SCRATCH))
+        scratch = self.folder / SCRATCH / str(self.task.number)
+        if scratch.exists():  # of a process that was killed
+            shutil.rmtree(scratch)
+        scratch.mkdir()
         try:
             shards = _Shards(self, scratch)
             clips, left_out = [], []
@@ -89,7 +99,7 @@ class WriteTask:
                 begin(place)
                 try:
                     if place in forbidden:
-                        raise VideoError(Path(video.path), forbidden[place])
+                        raise VideoError(self.source / video.name, forbidden[place])
                     clips.append((place, self._decode(video, shards, functools.partial(begin, place))))
                     shards.keep()
                 except VideoError as error:
@@ -108,7 +118,7 @@ class WriteTask:
 
     def _decode(self, video: PlannedVideo, shards: _Shards, alive: Callable[[], None]) -> int:
         """Put a video's frames into the shards and count them."""
-        path, options = Path(video.path), self.options
+        path, options = self.source / video.name, self.options
         with path.open("rb") as file:  # what cannot be read now, though it was when planned, is no broken video
             held = os.fstat(file.fileno()).st_size
         if held != video.bytes:

@@ -37,12 +37,13 @@ def verify(store: ClipStore) -> list[Damage]:
     }
     found: list[Damage] = []
     for name, digest in Progress(iterable=sorted(store.manifest.files.items()), unit="file", desc="verifying"):
-        path = store.path / name
-        if not path.is_file():
-            found.append(Damage(name, "is missing", _clips_of(store, *shards[name]) if name in shards else ()))
+        try:
+            with (store.path / name).open("rb") as file:
+                sound = hashlib.file_digest(file, "sha256").hexdigest() == digest
+        except OSError as error:
+            what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+            found.append(Damage(name, what, _clips_of(store, *shards[name]) if name in shards else ()))
             continue
-        with path.open("rb") as file:
-            sound = hashlib.file_digest(file, "sha256").hexdigest() == digest
         if not sound:
             found.append(_damage(store, name, *shards[name]) if name in shards else Damage(name, "differs"))
     return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import functools
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import attrs
 
 from datasets.merge import check_broken, merge, quarantined, start_store
 from datasets.options import IngestOptions
-from datasets.plan import Plan, save_plan, store_bytes
+from datasets.place import Ingested, Place
+from datasets.plan import Plan, Task, save_plan, store_bytes
 from datasets.planning import plan_store
 from datasets.runners import Runner
 from datasets.sources.base import Source
-from datasets.store import MANIFEST, QUARANTINE, WORK, Manifest, read_manifest
-from datasets.task import LOCKS, NOTES, SCRATCH, Note, WriteTask, read_note
+from datasets.store import WORK
+from datasets.task import SCRATCH, Note, WriteTask, make_folders, read_note
 from registry import InputError
 from registry.progress import Progress
 
@@ -26,62 +28,40 @@ MAX_BROKEN = 0.1
 
 
 @attrs.frozen
-class Ingested:
-    """What became of an ingestion."""
-
-    manifest: Manifest
-    left_out: int
-    """Videos that are in the store's quarantine list and not in the store."""
-    fresh: bool
-    """False when the store stood there already, with the same settings from the same videos."""
-
-
-@attrs.frozen
-class Place:
-    """Where a store is to stand, and where it is made."""
-
-    path: Path
-
-    @property
-    def partial(self) -> Path:
-        """The unfinished store."""
-        return self.path.with_name(f"{self.path.name}.partial")
-
-    @property
-    def lock(self) -> Path:
-        """The lock file of those who write it."""
-        return self.path.with_name(f"{self.path.name}.lock")
-
-    def standing(self, *, fresh: bool) -> Ingested:
-        """The store that is there."""
-        return Ingested(read_manifest(self.path), len(json.loads((self.path / QUARANTINE).read_bytes())), fresh)
-
-
-@attrs.frozen
 class Work:
     """A plan and the folder in which it is carried out."""
 
     place: Place
+    source: Path
+    """The folder of the videos."""
     plan: Plan
     options: IngestOptions
     max_broken: float
 
+    @functools.cached_property
     def jobs(self) -> list[WriteTask]:
         """Every task of the plan as a job."""
+        folder, source = self.place.partial, self.source.absolute()
         tasks = self.plan.tasks(self.options.settings().shard_frames)
-        return [WriteTask(self.place.partial, task, self.options, self.plan.length) for task in tasks]
+        return [WriteTask(folder, source, task, self.options, self.plan.length) for task in tasks]
 
-    def run(self, jobs: Sequence[WriteTask], runner: Runner) -> dict[int, Note]:
-        """Do those of ``jobs`` that are not done; the notes on all of them, by task number.
+    def notes(self) -> dict[int, Note]:
+        """The notes on the tasks that are done, by task number."""
+        found = {job.task.number: read_note(job.folder, job.task) for job in self.jobs}
+        return {number: note for number, note in found.items() if note is not None}
+
+    def run(self, runner: Runner, share: slice = slice(None)) -> dict[int, Note]:
+        """Do those jobs of a share that are not done; the notes on all that is done, by task number.
 
         Raises:
             InputError: too many videos are broken, or the disk has too little room.
         """
-        notes = {job.task.number: read_note(job.folder, job.task) for job in jobs}
-        done = {number: note for number, note in notes.items() if note is not None}
+        make_folders(self.place.partial)
+        done = self.notes()
+        jobs = self.jobs[share]
         pending = [job for job in jobs if job.task.number not in done]
-        self._announce(jobs, pending)
-        broken = self._check(jobs, done)
+        self._announce(done, refuse=bool(pending))
+        broken = self._check(done)
         videos = sum(len(job.task.videos) for job in jobs)
         before = videos - sum(len(job.task.videos) for job in pending)
         with Progress(total=videos, initial=before, unit="video", desc="ingesting") as progress:
@@ -89,36 +69,44 @@ class Work:
                 task = pending[place].task
                 done[task.number] = note
                 for video, reason, _ in note.left_out:
-                    progress.note(f"left out: {task.videos[video].path}: {reason}")
+                    progress.note(f"left out: {self.source / task.videos[video].name}: {reason}")
                 broken += sum(is_broken for _, _, is_broken in note.left_out)
                 if broken > self.max_broken * self.plan.request["videos"]:
-                    self._check(jobs, done)
+                    self._check(done)
         return done
 
-    def merge(self, jobs: Sequence[WriteTask], done: Mapping[int, Note]) -> Ingested:
-        """Finish the store, all of whose ``jobs`` are done."""
-        notes = [(job.task, done[job.task.number]) for job in jobs]
-        merge(self.place.partial, self.place.path, self.plan, self.options, notes, self.max_broken)
+    def merge(self, done: Mapping[int, Note]) -> Ingested:
+        """Finish the store, all of whose tasks are done."""
+        merge(self.place, self.plan, self.options, self._with_tasks(done), self.max_broken)
         return self.place.standing(fresh=True)
 
-    def _check(self, jobs: Sequence[WriteTask], done: Mapping[int, Note]) -> int:
+    def _with_tasks(self, done: Mapping[int, Note]) -> list[tuple[Task, Note]]:
+        """The notes in the order of the tasks, with these."""
+        return [(job.task, done[job.task.number]) for job in self.jobs if job.task.number in done]
+
+    def _check(self, done: Mapping[int, Note]) -> int:
         """How many videos are known to be broken; refuses too many."""
-        notes = [(job.task, done[job.task.number]) for job in jobs if job.task.number in done]
-        listed, broken = quarantined(self.plan, notes)
-        check_broken(self.place.path, self.plan, listed, broken, self.max_broken)
+        listed, broken = quarantined(self.plan, self._with_tasks(done))
+        check_broken(self.place, self.plan, listed, broken, self.max_broken)
         return broken
 
-    def _announce(self, jobs: Sequence[WriteTask], pending: Sequence[WriteTask]) -> None:
-        """Say how large the shards will be, and refuse what the disk has no room for."""
-        total, left = (store_bytes(self.plan, self.options, [job.task for job in some]) for some in (jobs, pending))
-        free = shutil.disk_usage(self.place.partial).free
-        frames = [video.frames for job in jobs for video in job.task.videos]
+    def _announce(self, done: Container[int], *, refuse: bool) -> None:
+        """Say how large the shards will be, and refuse what the disk has no room for.
+
+        It is the whole plan that must have room, whoever does it: other shares write to the same disk.
+        """
+        tasks = [job.task for job in self.jobs]
+        pending = [task for task in tasks if task.number not in done]
+        total, left = (store_bytes(self.plan, self.options, some) for some in (tasks, pending))
+        # What others are writing just now, or were when they were killed, takes room that is counted already.
+        free = shutil.disk_usage(self.place.partial).free + _bytes_in(self.place.partial / SCRATCH)
+        frames = [video.frames for video in self.plan.videos]
         most = "at most " if self.options.codec == "zstd" else ""
         text = f"{len(frames)} videos, {sum(frames)} frames, {most}{_size(total)}"
         if left < total:
             text += f", of which {_size(total - left)} are done"
         sys.stderr.write(f"{self.place.path}: {text}; {_size(free)} are free\n")
-        if left > free and self.options.codec == "none":
+        if refuse and left > free and self.options.codec == "none":
             what = f"{_size(left)} are still to be written, and {_size(free)} are free"
             raise InputError.of(str(self.place.path), what)
 
@@ -147,24 +135,21 @@ def begin(
         InputError: something else is in the way, too many videos are broken, or none is left.
     """
     if place.partial.exists():
-        if (place.partial / MANIFEST).exists() or (
-            any(place.partial.iterdir()) and not (place.partial / WORK).exists()
-        ):
+        if any(place.partial.iterdir()) and not (place.partial / WORK).exists():
             what = "this folder is in the way, and it is no unfinished ingestion; remove it, or name another store"
             raise InputError.of(str(place.partial), what)
-        shutil.rmtree(place.partial)
+        place.discard(place.partial)
     try:
-        for folder in (NOTES, LOCKS, SCRATCH):
-            (place.partial / folder).mkdir(parents=True)
+        make_folders(place.partial)
         plan = plan_store(source, options, command, sizes, workers)
         _tell_left_out(source, plan)
-        check_broken(place.path, plan, *quarantined(plan, ()), max_broken)
+        check_broken(place, plan, *quarantined(plan, ()), max_broken)
         if not plan.videos:
             raise InputError.of("SOURCE", f"all {len(source.videos)} videos were left out")
         start_store(place.partial, plan, options)
         save_plan(place.partial, plan)
     except BaseException:
-        shutil.rmtree(place.partial)
+        place.discard(place.partial)
         raise
     return plan
 
@@ -180,14 +165,13 @@ def _tell_left_out(source: Source, plan: Plan) -> None:
         sys.stderr.write(f"{more} (such as {first.name}: {first.reason})\n")
 
 
-def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What is ``asked`` otherwise than ``held`` was, for people."""
-    found = [
-        f"{name} {held.get(name)!r}, not {value!r}"
-        for name, value in asked.items()
-        if held.get(name) != value and name != "source"
-    ]
-    return [*found, "other videos"] if "source" in asked and held.get("source") != asked["source"] else found
+def _bytes_in(folder: Path) -> int:
+    """Bytes of the files in a folder, some of which may vanish meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.lstat().st_size
+    return total
 
 
 def _size(count: float) -> str:

@@ -1,8 +1,9 @@
 """Work on many videos in processes that may die.
 
 A damaged video can crash the decoder's process or hang it. So jobs run in processes of their own that say
-which step (which video) they begin; a job whose process died or took too long is run again by a fresh process
-with that step forbidden.
+which step (which video) they begin; a job whose process died or made no progress is run again by a fresh process,
+and when that fails at the same step by a third one with that step forbidden. The first time may be the machine's
+doing: short memory, a slow disk, somebody's kill.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ from registry import InputError
 
 TIMEOUT = 600.0
 """Seconds that a step may take between two signs of life."""
+LONGEST_LOOK = 10.0
+"""Seconds after which workers are looked after without a word of theirs, since a connection may be lost silently."""
+OVERSLEPT = 1.0
+"""Seconds over the time asked for after which a wait was no wait: this process stood still, its workers with it."""
+OUT_OF_MEMORY = 77
+"""Exit code of a process that had too little memory."""
 NO_STEP = -1
 """What a job begins when nothing outside it could be at fault, such as writing."""
 
@@ -69,9 +76,9 @@ def run_jobs(
             while waiting and len(crew) < workers:
                 crew.append(Worker.idle() or Worker())
                 crew[-1].start(waiting.pop(), timeout)
-            wait([worker.connection for worker in crew], timeout=_patience(crew))
+            waited = _wait(crew)
             for worker in list(crew):
-                outcome = worker.poll(on_step)
+                outcome = worker.poll(on_step, waited)
                 if outcome is None:
                     continue
                 crew.remove(worker)
@@ -91,7 +98,19 @@ class _State:
     def __init__(self, number: int, job: Job) -> None:
         self.number, self.job = number, job
         self.forbidden: dict[int, str] = {}
-        self.deaths: Counter[int] = Counter()
+        self.failures: Counter[int] = Counter()
+
+    def blame(self, step: int, reason: str) -> None:
+        """Note that a process failed at a step, which is forbidden from the second time on.
+
+        Raises:
+            RuntimeError: no step is to blame.
+        """
+        self.failures[step] += 1
+        if self.failures[step] > 1:
+            if step == NO_STEP:
+                raise RuntimeError(f"a decoding process failed twice beside its videos: it {reason}")
+            self.forbidden[step] = reason
 
 
 class Worker:
@@ -126,24 +145,30 @@ class Worker:
         return self._state.number
 
     @property
-    def deadline(self) -> float:
-        """Until when it is waited for."""
-        return self._deadline
+    def patience(self) -> float:
+        """Seconds that it is still waited for."""
+        return self._patience
 
     def start(self, state: _State, timeout: float) -> None:
         """Have it run a job."""
         self._state, self._timeout, self._step = state, timeout, NO_STEP
-        self._deadline = float("inf")
+        self._patience = float("inf")
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # told by `poll`
             self.connection.send_bytes(pickle.dumps((state.job, state.forbidden)))
 
-    def poll(self, on_step: Callable[[int, int], None]) -> tuple[Any] | _State | None:
-        """The job's result, or the job itself to be run again by another, or None while it goes on."""
+    def poll(self, on_step: Callable[[int, int], None], waited: float) -> tuple[Any] | _State | None:
+        """The job's result, or the job itself to be run again by another, or None while it goes on.
+
+        Args:
+            on_step: called with the job's number and the step it is at.
+            waited: seconds for which the process had nothing to say.
+        """
         if not self.connection.poll():
-            if time.monotonic() < self._deadline:
+            self._patience -= waited
+            if self._patience > 0:
                 return None
             self.stop()
-            self._state.forbidden[self._step] = f"made no progress for {self._timeout:g} s"
+            self._state.blame(self._step, f"made no progress for {self._timeout:g} s")
             return self._state
         try:
             kind, value = pickle.loads(self.connection.recv_bytes())  # noqa: S301  # of our own process
@@ -153,7 +178,7 @@ class Worker:
             self._ready = True
         elif kind == "step":
             self._step = value
-            self._deadline = float("inf") if value == NO_STEP else time.monotonic() + self._timeout
+            self._patience = float("inf") if value == NO_STEP else self._timeout
             on_step(self._state.number, value)
         elif kind == "error":
             self.rest()
@@ -163,21 +188,16 @@ class Worker:
         return None
 
     def _died(self) -> _State:
-        """The job after its process's death, with the step it died of forbidden once it died of it twice."""
+        """The job after its process's death."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
         code = self._process.returncode
         self.stop()
         if not self._ready:
             raise RuntimeError(f"a decoding process did not start (exit code {code})")
-        state = self._state
-        state.deaths[self._step] += 1
-        # Once may be the machine's doing: short memory, somebody's kill.
-        if state.deaths[self._step] > 1:
-            if self._step == NO_STEP:
-                raise RuntimeError(f"a process died while it wrote (exit code {code})")
-            state.forbidden[self._step] = f"crashed the decoder (exit code {code})"
-        return state
+        what = "ran out of memory" if code == OUT_OF_MEMORY else f"crashed the decoder (exit code {code})"
+        self._state.blame(self._step, what)
+        return self._state
 
     def rest(self) -> None:
         """Keep the process for a later job."""
@@ -198,9 +218,16 @@ def stop_resting() -> None:
         worker.stop()
 
 
-def _patience(crew: Sequence[Worker]) -> float:
-    """Seconds until the first deadline; never long, since a connection may be lost without a word."""
-    return min(10.0, max(0.0, min(worker.deadline for worker in crew) - time.monotonic()))
+def _wait(crew: Sequence[Worker]) -> float:
+    """Wait until a worker has something to say: the seconds that took, 0 when this process stood still meanwhile.
+
+    A job that is suspended, or a machine that is, is no fault of the videos.
+    """
+    patience = min(LONGEST_LOOK, max(0.0, min(worker.patience for worker in crew)))
+    began = time.monotonic()
+    wait([worker.connection for worker in crew], timeout=patience)
+    waited = time.monotonic() - began
+    return waited if waited < patience + OVERSLEPT else 0.0
 
 
 def serve() -> None:
@@ -225,6 +252,8 @@ def _outcome(data: bytes, begin: Begin) -> tuple[str, Any]:
     try:
         job, forbidden = pickle.loads(data)  # noqa: S301  # from our own parent
         return "result", job(forbidden, begin)
+    except MemoryError:  # as when the kernel ends the process for it, which is a matter of chance
+        os._exit(OUT_OF_MEMORY)
     except (InputError, OSError) as error:
         return "error", error
     except Exception:  # noqa: BLE001  # nothing is hidden: see above

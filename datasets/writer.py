@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from datasets.base import Frames
 from datasets.disk import locked, named
 from datasets.packing import Packer
+from datasets.place import Place
 from datasets.shard_file import write_shard
-from datasets.skeleton import Clips, Contents, put_in_place, write_levels, write_rest
+from datasets.skeleton import Clips, Contents, write_levels, write_rest
 from datasets.store import WORK, Level, Manifest, Settings, shard_name
 from registry import InputError
 
@@ -46,13 +46,15 @@ class StoreWriter:
         self._files: dict[str, str] = {}
         self._shard = 0
         self._finished = False
-        self._partial = path.with_name(f"{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._place = Place.of(path)
+        self._partial = self._place.partial
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
         self._held = ExitStack()
-        self._held.enter_context(locked(path.with_name(f"{path.name}.lock")))
+        self._held.enter_context(locked(self._place.lock))
         try:
-            _clear(self._partial)
-        except InputError:
+            self._place.settle()
+            _clear(self._place)
+        except BaseException:
             self._held.close()
             raise
 
@@ -65,7 +67,7 @@ class StoreWriter:
         if isinstance(error, OSError):
             named(error, self._partial)
         if not self._finished:
-            shutil.rmtree(self._partial)
+            self._place.discard(self._partial)
         self._held.close()
 
     def append(self, name: str, frames: Frames, label: int | None = None) -> None:
@@ -101,7 +103,7 @@ class StoreWriter:
         contents = Contents(self.settings, levels, self._packer.length, self.classes, request)
         write_levels(self._partial, contents)
         manifest = write_rest(self._partial, contents, self._clips, (), self._files)
-        put_in_place(self._partial, self.path)
+        self._place.put()
         self._finished = True
         return manifest
 
@@ -117,10 +119,11 @@ class StoreWriter:
         self._files[name] = write_shard(self._partial / name, self._buffer[:frames], self.settings)
 
 
-def _clear(partial: Path) -> None:
-    """An empty folder at ``partial``; what a killed writer left is removed."""
+def _clear(place: Place) -> None:
+    """An empty folder for the unfinished store; what a killed writer left is removed."""
+    partial = place.partial
     if partial.exists():
         if (partial / WORK).exists() or (any(partial.iterdir()) and not (partial / "levels").exists()):
             raise InputError.of(str(partial), "this folder is in the way; it is an unfinished ingestion or no store")
-        shutil.rmtree(partial)
+        place.discard(partial)
     partial.mkdir()

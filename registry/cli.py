@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import attrs
@@ -83,6 +84,17 @@ def run(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentPars
         if speaks():
             sys.stderr.write("interrupted\n")
         return INTERRUPTED
+
+
+def named_path(text: str) -> Path:
+    """The path that an argument names; an empty one, as of a shell's variable that is not set, is no path.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def say(*lines: str) -> None:

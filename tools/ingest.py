@@ -6,25 +6,26 @@ import _path  # noqa: F401  # before any other import: see there
 
 import argparse
 import sys
-from pathlib import Path
 from typing import get_args
 
 from datasets.decode import Resize
 from datasets.ingest import ingest
 from datasets.options import IngestOptions, LevelView
+from datasets.place import Ingested, check_apart
 from datasets.runners import dask
 from datasets.shares import Share, ingest_share, merge_shares
 from datasets.sources.base import EXTENSIONS
 from datasets.sources.layouts import LAYOUTS, SourceFolder
 from datasets.store import QUARANTINE
-from datasets.work import MAX_BROKEN, Ingested
+from datasets.work import MAX_BROKEN
 from registry import InputError
-from registry.cli import run, say
+from registry.cli import named_path, run, say
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Ingest."""
     _check_how(arguments)
+    check_apart(arguments.source, arguments.store)
     source = SourceFolder(arguments.source, arguments.layout, tuple(sorted(set(arguments.split))))
     options = IngestOptions(
         size=arguments.size,
@@ -32,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
         codec=arguments.codec,
         min_frames=arguments.min_frames,
         resize=arguments.resize,
-        levels=_levels(arguments) if arguments.levels else (),
+        levels=_levels(arguments) if arguments.levels is not None else (),
     )
     done = _ingest(arguments, source, options)
     if done is None:
@@ -101,8 +102,8 @@ def parser() -> argparse.ArgumentParser:
         "command is given again. docs/stores.md has the layouts, and what happens to broken videos.",
         epilog="example: python tools/ingest.py data/videos data/videos.zarr --size 64 --stride 2",
     )
-    parser.add_argument("source", metavar="SOURCE", type=Path, help=f"folder of videos ({', '.join(EXTENSIONS)})")
-    parser.add_argument("store", metavar="STORE", type=Path, help="the store to make, such as data/videos.zarr")
+    parser.add_argument("source", metavar="SOURCE", type=named_path, help=f"folder of videos ({', '.join(EXTENSIONS)})")
+    parser.add_argument("store", metavar="STORE", type=named_path, help="the store to make, such as data/videos.zarr")
     _add_what(parser, defaults)
     _add_how(parser)
     return parser
@@ -146,6 +147,7 @@ def _add_what(parser: argparse.ArgumentParser, defaults: IngestOptions) -> None:
     parser.add_argument(
         "--levels",
         metavar="SPEC",
+        type=_text,
         help="also store the smaller frames that the stages of this experiment are made of, so that training "
         "reads them instead of computing them",
     )
@@ -171,7 +173,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_positive, default=2, metavar="N", help="decoding processes (default: %(default)s)"
     )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="decode on the Dask cluster of this scheduler")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", type=_text, help="decode on the Dask cluster of this scheduler"
+    )
     parser.add_argument(
         "--task-index", type=_natural, metavar="I", help="do share I of --task-count, as one task of a Slurm array"
     )
@@ -179,6 +183,12 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge", action="store_true", help="merge what the shares have done, or say which of them are not done"
     )
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 def _positive(text: str) -> int:

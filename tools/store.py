@@ -15,7 +15,8 @@ import numpy as np
 from datasets import ClipStore, DamagedStoreError
 from datasets.picture import contact_sheet, save_png
 from datasets.verify import Damage, verify
-from registry.cli import complain, run, say
+from registry import InputError
+from registry.cli import complain, named_path, run, say
 
 DAMAGED = 1
 SHOWN_CLIPS = 10
@@ -23,6 +24,7 @@ SHOWN_CLIPS = 10
 
 def main(arguments: argparse.Namespace) -> int:
     """Inform or verify."""
+    _check_picture(arguments)
     if arguments.action == "info":
         return show_info(ClipStore(path=str(arguments.store)), arguments)
     try:
@@ -33,15 +35,26 @@ def main(arguments: argparse.Namespace) -> int:
     return show_damage(store, arguments)
 
 
+def _check_picture(arguments: argparse.Namespace) -> None:
+    """Refuse a picture that cannot be drawn, before anything else is done."""
+    if arguments.picture is None:
+        return
+    if arguments.action != "info":
+        raise InputError.of("--picture", f"{arguments.action} draws none", allowed="with info")
+    if arguments.picture.suffix.lower() != ".png" or arguments.picture.is_dir():
+        what = "is a folder" if arguments.picture.is_dir() else "is not named as PNG"
+        raise InputError.of("--picture", f"{str(arguments.picture)!r} {what}", allowed="FILE.png")
+
+
 def show_info(store: ClipStore, arguments: argparse.Namespace) -> int:
     """Print what the store holds; with ``--picture`` draw it."""
     facts = describe(store)
+    if arguments.picture:
+        save_png(arguments.picture, contact_sheet(store))
     if arguments.json:
         say(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         say(*(f"{name:12} {value}" for name, value in _in_words(facts).items()))
-    if arguments.picture:
-        save_png(arguments.picture, contact_sheet(store))
     return 0
 
 
@@ -109,14 +122,15 @@ def show_damage(store: ClipStore, arguments: argparse.Namespace) -> int:
 
 
 def _to_data(store: ClipStore, damage: Damage) -> dict[str, Any]:
-    clips = [{"clip": clip, "name": store.name(clip)} for clip in damage.clips]
+    clips = [{"clip": clip, "name": store.known_name(clip)} for clip in damage.clips]
     return {"file": damage.file, "what": damage.what, "clips": clips}
 
 
 def _to_line(store: ClipStore, damage: Damage) -> str:
     line = f"{store.path / damage.file}: {damage.what}"
     if damage.clips:
-        line += f"; {len(damage.clips)} clips: {_some([f'{clip} ({store.name(clip)})' for clip in damage.clips])}"
+        clips = [f"{clip} ({store.known_name(clip) or 'its name is damaged'})" for clip in damage.clips]
+        line += f"; {len(damage.clips)} clips: {_some(clips)}"
     return line
 
 
@@ -133,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python tools/store.py info data/videos.zarr --picture sheet.png",
     )
     parser.add_argument("action", choices=["info", "verify"], help="say what the store holds, or check every checksum")
-    parser.add_argument("store", metavar="STORE", type=Path, help="the store")
+    parser.add_argument("store", metavar="STORE", type=named_path, help="the store")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--picture", metavar="FILE.png", type=Path, help="with info: draw some frames of some clips")
     return parser

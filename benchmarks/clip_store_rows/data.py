@@ -23,12 +23,12 @@ from datasets.store import (
     Manifest,
     Settings,
     index_name,
+    manifest_bytes,
     shard_name,
     to_json,
 )
 from datasets.writer import StoreWriter
 from framework.stored_views import StoredView
-from registry.convert import unstructure
 
 SIZE = 128
 FRAMES = 100
@@ -169,5 +169,4 @@ def _with_crc(values: np.ndarray) -> bytes:
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
-    manifest = attrs.evolve(manifest, fingerprint=manifest.digest())
-    (path / MANIFEST).write_bytes(to_json(unstructure(manifest)))
+    (path / MANIFEST).write_bytes(manifest_bytes(manifest.signed()))

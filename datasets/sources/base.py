@@ -58,18 +58,24 @@ def check_folder(folder: Path) -> None:
 def find_videos(folder: Path, depth: int) -> list[Path]:
     """The videos in ``folder`` and in its folders down to ``depth`` levels, relative to it, sorted.
 
-    Hidden files and other files are passed over.
+    Hidden files and folders and other files are passed over.
 
     Raises:
         InputError: a name is not UTF-8.
     """
     # Patterns of fixed depth, unlike `**`, look into linked folders.
     patterns = ("/".join("*" * number) for number in range(1, depth + 1))
-    paths = (path for pattern in patterns for path in folder.glob(pattern) if _is_video(path))
+    paths = (path for pattern in patterns for path in visible(folder, pattern) if _is_video(path))
     found = sorted((path.relative_to(folder) for path in paths), key=Path.as_posix)
     if unnamed := [path for path in found if not _is_text(path.as_posix())]:
         raise InputError.of(str(folder), f"the name {str(unnamed[0])!r} is not UTF-8")
     return found
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What matches ``pattern`` in ``folder``, sorted, but for what is hidden or lies in a hidden folder of it."""
+    found = folder.glob(pattern)
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def no_videos(folder: Path) -> InputError:
@@ -86,4 +92,4 @@ def _is_text(name: str) -> bool:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in EXTENSIONS and path.is_file()

@@ -6,6 +6,7 @@ What the dataset says beside the videos is used where it is there:
   source, ``splits/`` or ``videos/``; and the drives' records ``info/100k/train/*.json``. A video that they name
   and that is not there is listed as missing; one that they do not name, though they name others of its split, is
   left out.
+* Of two files of one drive, ``.mov`` and ``.mp4``, the first is kept.
 * Labels, ``labels/**/*.json``: files of images, or one file per image, with ``name`` and ``attributes``. The
   attributes ``weather``, ``scene`` and ``timeofday`` are kept of each video.
 """
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasets.sources.base import EXTENSIONS, LeftOut, Source, Video, check_folder, find_videos, no_videos
+from datasets.sources.base import EXTENSIONS, LeftOut, Source, Video, check_folder, find_videos, no_videos, visible
 from registry import InputError
 
 SPLITS = ("train", "val", "test")
@@ -41,10 +42,13 @@ def list_bdd100k(folder: Path) -> Source:
     for split in SPLITS:
         expected = _expected(folder, root, split)
         paths = [path for of, path in here if of == split]
+        first: dict[str, str] = {}
         for path in paths:
             name = (root / split / path).relative_to(folder).as_posix()
             if expected and path.stem not in expected:
                 left_out.append(LeftOut(name, f"is not in the official list of {split}", split))
+            elif first.setdefault(path.stem, name) != name:
+                left_out.append(LeftOut(name, f"is the same drive as {first[path.stem]}", split))
             else:
                 known = {"split": split, **attributes.get(path.stem, {})}
                 videos.append(Video(folder / name, name, None, known))
@@ -60,7 +64,7 @@ def _expected(folder: Path, root: Path, split: str) -> set[str]:
     """Names, without endings, of the videos that a split should have; empty when nothing says."""
     lists = {place / f"{split}.txt" for place in (folder, folder / "splits", root)}
     listed = {_stem(line) for file in lists if file.is_file() for line in _lines(file)}
-    return listed | {file.stem for file in (folder / "info" / "100k" / split).glob("*.json")}
+    return listed | {file.stem for file in visible(folder / "info" / "100k" / split, "*.json")}
 
 
 def _lines(file: Path) -> Iterator[str]:
@@ -79,7 +83,7 @@ def _stem(name: str) -> str:
 def _read_labels(folder: Path) -> dict[str, dict[str, str]]:
     """The attributes of every video that has labels."""
     found: dict[str, dict[str, str]] = {}
-    for file in sorted(folder.rglob("*.json")):
+    for file in visible(folder, "**/*.json"):
         for item in _items(file):
             attributes = item.get("attributes")
             if isinstance(item.get("name"), str) and isinstance(attributes, dict):

@@ -11,7 +11,7 @@ from registry import InputError
 def list_folder(folder: Path) -> Source:
     """The videos of ``folder/CLASS/``, or without classes those of ``folder`` itself, sorted by name.
 
-    Other files and hidden ones are passed over.
+    Other files, and hidden files and folders, are passed over.
 
     Raises:
         InputError: there are no videos, or they lie both in the folder and in subfolders, or deeper.

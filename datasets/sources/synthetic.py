@@ -65,11 +65,12 @@ class SyntheticClips(VideoDataset):
 
     def frames(self, clip: int) -> int:
         """Number of frames of a clip."""
+        self.check_clip(clip)
         return self._frames
 
     def label(self, clip: int) -> int:
         """The index of a clip's class in ``classes``."""
-        return clip % len(self.classes)
+        return self.check_clip(clip) % len(self.classes)
 
     def name(self, clip: int) -> str:
         """Class and number, as in ``circle/circle_0001``."""

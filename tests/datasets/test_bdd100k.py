@@ -80,3 +80,23 @@ def test_what_is_no_bdd100k(tmp_path):
     """A folder without the splits' folders is refused."""
     with pytest.raises(InputError, match=r"allowed: videos/\{train,val,test\}"):
         list_bdd100k(tmp_path)
+
+
+def test_hidden_files(drives):
+    """What other systems leave beside videos, lists and labels is none of them."""
+    for name in ("videos/train/._aaaa-1.mov", "info/100k/train/._aaaa-1.json", "labels/.checkpoints/a.json"):
+        (drives / name).parent.mkdir(parents=True, exist_ok=True)
+        (drives / name).write_bytes(b"\x00\x05\x16\x07")
+    source = list_bdd100k(drives)
+    assert source.left_out == ()
+    assert len(source.videos) == 3
+
+
+def test_two_files_of_one_drive(drives):
+    """A drive that is there as .mov and as .mp4 is stored once."""
+    (drives / "videos" / "train" / "aaaa-1.mp4").write_bytes(b"x")
+    source = list_bdd100k(drives)
+    assert source.videos[0].name == "videos/train/aaaa-1.mov"
+    assert len(source.videos) == 3
+    [other] = source.left_out
+    assert (other.name, other.reason) == ("videos/train/aaaa-1.mp4", "is the same drive as videos/train/aaaa-1.mov")

@@ -1,13 +1,16 @@
 """Decoding: geometry, colour, strides, and files that are not what they say."""
 
+import gc
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from video_files import scene, write_video
 
-from datasets.decode import VideoError, decode
+from datasets.decode import decode
+from datasets.video_file import VideoError
 
 
 def _corners(frame):
@@ -55,6 +58,65 @@ def test_rotation_is_applied(tmp_path, degrees):
     upright = decode(write_video(tmp_path / "a.mp4", video), 24)
     turned = decode(write_video(tmp_path / "b.mp4", video, rotation=degrees), 24)
     np.testing.assert_allclose(_corners(turned[0]), _corners(np.rot90(upright[0], degrees // 90)), atol=1)
+
+
+# Each orientation as the numbers a, b, c, d of the display matrix, and what it does to a picture.
+ORIENTATIONS = {
+    "mirrored": ((-1, 0, 0, 1), lambda picture: picture[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda picture: picture[::-1]),
+    "half a turn": ((-1, 0, 0, -1), lambda picture: picture[::-1, ::-1]),
+    "quarter clockwise": ((0, 1, -1, 0), lambda picture: np.rot90(picture, -1)),
+    "quarter counterclockwise": ((0, -1, 1, 0), lambda picture: np.rot90(picture)),
+    "transposed": ((0, 1, 1, 0), lambda picture: picture.swapaxes(0, 1)),
+    "across": ((0, -1, -1, 0), lambda picture: np.rot90(picture, 2).swapaxes(0, 1)),
+    "nearly upright": ((0.995, 0.0998, -0.0998, 0.995), lambda picture: picture),
+}
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 80), (80, 48)])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_mirrored_and_turned(tmp_path, shape, orientation):
+    """Every turn with and without mirroring that a display matrix says is applied to the picture."""
+    (a, b, c, d), change = ORIENTATIONS[orientation]
+    upright = decode(write_video(tmp_path / "a.mp4", scene(2, *shape)), 24)
+    matrix = [round(65536 * value) for value in (a, b, 0, c, d, 0, 0, 0)] + [1 << 30]
+    turned = decode(write_video(tmp_path / "b.mp4", scene(2, *shape), matrix=matrix), 24)
+    np.testing.assert_allclose(_corners(turned[1]), _corners(change(upright[1])), atol=1)
+
+
+def test_frame_data_that_nobody_knows(tmp_path):
+    """Pictures with EXIF, beside which PyAV cannot read how they are turned, are no silently mirrored video."""
+    still = Image.new("RGB", (64, 48), (200, 30, 30))
+    exif = still.getexif()
+    exif[0x0112] = 2  # mirrored
+    still.save(tmp_path / "a.jpg", exif=exif)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.codec_context.open()
+        for number in range(3):
+            packet = av.Packet((tmp_path / "a.jpg").read_bytes())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            container.mux(packet)
+    try:
+        frames = decode(tmp_path / "a.mkv", 16)
+    except VideoError as error:
+        assert "may be turned or mirrored" in error.reason
+    else:  # a later PyAV
+        assert len(frames) == 3
+
+
+def test_pictures_leave_the_memory(tmp_path):
+    """A decoded picture is gone once its frame is made, and does not wait for the garbage collector."""
+    path = write_video(tmp_path / "a.mp4", scene(40), rotation=90)
+    gc.collect()
+    gc.disable()
+    try:
+        decode(path, 16)
+        left = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left < 5
 
 
 def test_pixels_that_are_not_square(tmp_path):

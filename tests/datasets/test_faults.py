@@ -35,7 +35,7 @@ class FragileTask(WriteTask):
 
 
 def _fragile(jobs, on_video):
-    fragile = [FragileTask(job.folder, job.task, job.options, job.length) for job in jobs]
+    fragile = [FragileTask(*attrs.astuple(job, recurse=False)) for job in jobs]
     return run_jobs(fragile, 1, timeout=4.0)
 
 

@@ -115,3 +115,88 @@ def test_bad_annotation_names_its_line(tmp_path):
     _annotate(tmp_path, "train.csv", HEADER + "x,aaa,0,10,train\nx,bbb,soon,10,train\n")
     with pytest.raises(InputError, match=r"train\.csv:3: does not give"):
         list_kinetics(tmp_path)
+
+
+@pytest.mark.parametrize("time", ["inf", "-inf", "nan", "1e400", ""])
+def test_times_that_are_no_number(tmp_path, time):
+    """A time that is infinite or none is an error that names file and line."""
+    _touch(tmp_path, "aaa_000000_000010.mp4")
+    _annotate(tmp_path, "train.csv", HEADER + f"x,aaa,0,10,train\nx,bbb,{time},10,train\n")
+    with pytest.raises(InputError, match=r"train\.csv:3: does not give"):
+        list_kinetics(tmp_path)
+
+
+@pytest.mark.parametrize("lines", [1, 3, 50_000])
+@pytest.mark.parametrize("end", ["", 'x,zzz,0,10,"train"\n'])
+def test_quote_that_is_not_closed(tmp_path, lines, end):
+    """A quote that swallows the lines after it, however many, is an error that names the line it is in."""
+    _touch(tmp_path, "aaa_000000_000010.mp4")
+    rest = "".join(f"y,id{number},0,10,train\n" for number in range(lines))
+    _annotate(tmp_path, "train.csv", HEADER + 'x,aaa,0,10,train\n"x,bbb,0,10,train\n' + rest + end)
+    with pytest.raises(InputError, match=r"train\.csv:3: (has a quote that is not closed|is not CSV)"):
+        list_kinetics(tmp_path)
+
+
+def test_hidden_folders(tmp_path):
+    """What editors and other systems hide is no class, no video and no annotation."""
+    _touch(
+        tmp_path,
+        "train/yoga/aaa_000000_000010.mp4",
+        "train/yoga/._aaa_000000_000010.mp4",
+        "train/.ipynb_checkpoints/bbb_000000_000010.mp4",
+        ".Trash/yoga/ccc_000000_000010.mp4",
+    )
+    (tmp_path / "._train.csv").write_text(HEADER + "zumba,aaa,0,10,train\n")
+    source = list_kinetics(tmp_path)
+    assert (source.classes, source.left_out) == (("yoga",), ())
+    assert list(_facts(source)) == ["train/yoga/aaa_000000_000010.mp4"]
+
+
+def test_two_files_of_one_clip(tmp_path):
+    """Of one clip as .mkv and .mp4, or spelled in two ways, one file is stored; clips of other times are others."""
+    _touch(
+        tmp_path,
+        "train/aaa_000000_000010.mp4",
+        "train/aaa_000000_000010.mkv",
+        "train/aaa_0_10.mp4",
+        "train/aaa_000010_000020.mp4",
+    )
+    _annotate(tmp_path, "train.csv", HEADER + "x,aaa,0,10,train\nx,aaa,10,20,train\n")
+    source = list_kinetics(tmp_path)
+    assert list(_facts(source)) == ["train/aaa_000000_000010.mkv", "train/aaa_000010_000020.mp4"]
+    assert {each.name: each.reason for each in source.left_out} == {
+        "train/aaa_000000_000010.mp4": "is the same clip as train/aaa_000000_000010.mkv",
+        "train/aaa_0_10.mp4": "is the same clip as train/aaa_000000_000010.mkv",
+    }
+
+
+def test_one_clip_in_two_classes(tmp_path):
+    """Files of one clip in folders of two classes are both left out, since none is known to be right."""
+    _touch(tmp_path, "yoga/aaa_000000_000010.mp4", "zumba/aaa_000000_000010.mp4", "yoga/bbb_000000_000010.mp4")
+    source = list_kinetics(tmp_path)
+    assert list(_facts(source)) == ["yoga/bbb_000000_000010.mp4"]
+    assert {each.reason for each in source.left_out} == {"is said to be of several classes: yoga, zumba"}
+
+
+@pytest.mark.parametrize("place", ["replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400"])
+def test_replacements_of_corrupted_clips(tmp_path, place):
+    """The folder of replacements is no class; its clips take the place of the files that they replace."""
+    _touch(
+        tmp_path,
+        f"{place}/aaa_000000_000010.mp4",
+        f"{place}/bbb_000000_000010.mp4",
+        "another/aaa_000000_000010.mp4",
+        "another/ccc_000000_000010.mp4",
+    )
+    _annotate(tmp_path, "train.csv", HEADER + "".join(f"another,{name},0,10,train\n" for name in ("aaa", "bbb", "ccc")))
+    source = list_kinetics(tmp_path)
+    assert _facts(source) == {
+        f"{place}/aaa_000000_000010.mp4": ("another", "train"),
+        f"{place}/bbb_000000_000010.mp4": ("another", "train"),
+        "another/ccc_000000_000010.mp4": ("another", "train"),
+    }
+    [replaced] = source.left_out
+    assert (replaced.name, replaced.reason) == (
+        "another/aaa_000000_000010.mp4",
+        f"is the same clip as {place}/aaa_000000_000010.mp4",
+    )

@@ -18,9 +18,9 @@ from store_files import random_clips, write_store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from datasets import ClipStore, DamagedStoreError
-from datasets.store import MANIFEST, Level, shard_name, to_json
+from datasets.store import MANIFEST, Level, manifest_bytes, shard_name
 from datasets.verify import verify
-from registry.convert import unstructure
+from registry import InputError
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,8 +79,7 @@ def add_half_level(store):
     }
     levels = (*store.manifest.levels, Level(2, 3, "nearest space=2"))
     manifest = attrs.evolve(store.manifest, levels=levels, files={**store.manifest.files, **files})
-    manifest = attrs.evolve(manifest, fingerprint=manifest.digest())
-    (store.path / MANIFEST).write_bytes(to_json(unstructure(manifest)))
+    (store.path / MANIFEST).write_bytes(manifest_bytes(manifest.signed()))
     return ClipStore(str(store.path))
 
 
@@ -271,3 +270,69 @@ def test_damage_in_a_worker_stays_one_line(tmp_path):
         next(iter(loader))
     assert str(caught.value).startswith(str(store.path))
     assert str(caught.value).endswith("is missing; clip 0 (video_0.mp4) needs it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"verify": "alway"},
+            "verify: 'alway' is not allowed; allowed: first, always, never; did you mean 'always'?",
+        ),
+        ({"verify": True}, "verify: True is not allowed; allowed: first, always, never"),
+        ({"short": "skp"}, "short: 'skp' is not allowed; allowed: error, skip; did you mean 'skip'?"),
+    ],
+)
+def test_arguments_of_the_store(store, arguments, message):
+    """A word that is none of those allowed is refused with them and the nearest one."""
+    with pytest.raises(InputError) as caught:
+        ClipStore(str(store.path), **arguments)
+    assert str(caught.value) == message
+    with pytest.raises(InputError, match="path: 5 is not allowed"):
+        ClipStore(5)
+
+
+@pytest.mark.parametrize("clip", [-1, 7, 10**30])
+@pytest.mark.parametrize("ask", ["frames", "label", "name", "window", "strided"])
+def test_clips_that_there_are_not(store, ask, clip):
+    """Whatever is asked of it, a clip that there is not is refused alike; none is counted from the end."""
+    arguments = {"window": (0, 1), "strided": (0, 1, 1)}.get(ask, ())
+    with pytest.raises(IndexError) as caught:
+        getattr(store, ask)(clip, *arguments)
+    assert str(caught.value) == f"clip {clip} is none of the 7 clips; allowed: 0 to 6"
+    assert isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(
+    ("ask", "arguments", "message"),
+    [
+        ("frames", (1.0,), "clip: 1.0 is not a whole number; allowed: 0 to 6"),
+        ("label", ("1",), "clip: '1' is not a whole number; allowed: 0 to 6"),
+        ("name", (True,), "clip: True is not a whole number; allowed: 0 to 6"),
+        ("window", (0, 0.5, 1), "start: 0.5 is not a whole number; allowed: 0 to 4"),
+        ("window", (0, 0, "3"), "frames: '3' is not a whole number; allowed: 1 to 5"),
+        ("window", (0, 0, 1, True), "level: True is not a whole number; allowed: 0 (the frames as they are)"),
+        ("window", (0, 0, 1, "x"), "level: 'x' is not a whole number; allowed: 0 (the frames as they are)"),
+        ("strided", (0, 0, 1, 0), "step: 0 is not allowed; allowed: int, at least 1"),
+        ("strided", (0, 0, 1, 1.5), "step: 1.5 is not a whole number; allowed: int, at least 1"),
+    ],
+)
+def test_arguments_of_another_kind(store, ask, arguments, message):
+    """What is no whole number is one line that says which argument, and what is allowed."""
+    with pytest.raises(InputError) as caught:
+        getattr(store, ask)(*arguments)
+    assert str(caught.value) == message
+
+
+def test_level_by_its_name(store):
+    """A level that is named by its view is refused with the number that is meant."""
+    store = add_half_level(store)
+    with pytest.raises(InputError, match=r"1 \(nearest space=2\); did you mean '1'\?"):
+        store.window(0, 0, 1, "nearest space=2")
+
+
+def test_numbers_of_numpy(store, clips):
+    """NumPy's whole numbers are numbers."""
+    window = store.strided(np.int64(2), np.uint8(1), np.int32(3), np.int64(2), np.int64(0))
+    np.testing.assert_array_equal(window, clips[2][1:7:2])
+    assert store.frames(np.int64(2)) == len(clips[2])

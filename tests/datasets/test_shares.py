@@ -1,13 +1,16 @@
 """Ingestion in shares, as a Slurm array does it, and on a Dask cluster."""
 
+import shutil
 import subprocess
 import sys
 import threading
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 from video_files import scene, write_video
 
+from datasets import ClipStore, shares
 from datasets.disk import locked
 from datasets.ingest import ingest
 from datasets.options import IngestOptions
@@ -97,11 +100,72 @@ def test_merging_that_was_ended_late(videos, whole, tmp_path, call):
     (tmp_path / "a.zarr.partial" / "work").mkdir()
     with pytest.raises(InputError, match="stride 2, not 1"):
         ingest_share(videos, path, IngestOptions(size=128), Share(0, 3))
-    with pytest.raises(InputError, match="is in the way"):
+    with pytest.raises(InputError, match=r"waits here: stride 2, not 1"):
         ingest(videos, path, IngestOptions(size=128), workers=1)
     done = _share(videos, path, 1) if call == "share" else merge_shares(videos, path, OPTIONS, 3)
     assert done.fresh
     assert _bytes(path) == whole
+
+
+@pytest.mark.parametrize("call", ["share", "merge"])
+@pytest.mark.parametrize("place", ["a.zarr", "a.zarr.partial"])
+def test_store_of_other_videos_is_refused(tmp_path, call, place):
+    """A store of the same options and other videos, standing or about to, is not taken for this one."""
+    for name, frames in (("one", 4), ("two", 5)):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "a.mp4", scene(frames, 16, 16))
+    ingest(SourceFolder(tmp_path / "one"), tmp_path / "a.zarr", OPTIONS, workers=1)
+    (tmp_path / "a.zarr").rename(tmp_path / place)
+    before = _bytes(tmp_path)
+    source, path = SourceFolder(tmp_path / "two"), tmp_path / "a.zarr"
+    with pytest.raises(InputError, match=r"store .* here: other videos"):
+        merge_shares(source, path, OPTIONS, 2) if call == "merge" else ingest_share(source, path, OPTIONS, Share(0, 2))
+    assert _bytes(tmp_path) == before
+
+
+def test_share_that_comes_while_another_merges(videos, whole, tmp_path):
+    """A share that is started while the last one merges waits, and finds the store."""
+    path = tmp_path / "a.zarr"
+    ingest(videos, path, OPTIONS, workers=1, max_broken=0.5)
+    path.rename(tmp_path / "made.zarr")
+    with locked(tmp_path / "a.zarr.lock"):
+        found = []
+        late = threading.Thread(target=lambda: found.append(_share(videos, path, 0)))
+        late.start()
+        late.join(1.0)
+        assert late.is_alive()
+        (tmp_path / "made.zarr").rename(path)
+    late.join()
+    assert [done.fresh for done in found] == [False]
+    assert _bytes(path) == whole
+
+
+def test_share_without_end_of_waiting(videos, tmp_path, monkeypatch):
+    """A share that waits in vain says that another process is at work."""
+    monkeypatch.setattr(shares, "MERGING", 0.3)
+    with locked(tmp_path / "a.zarr.lock"), pytest.raises(InputError, match="another process is writing"):
+        _share(videos, tmp_path / "a.zarr", 0)
+
+
+def test_room_is_needed_for_all_shares(videos, tmp_path, monkeypatch):
+    """A share for whose own part there is room is refused where there is none for the whole plan."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, 70 * 10**6))  # a shard has 67 MB at most
+    with pytest.raises(InputError, match=r"MB are still to be written, and 70 MB are free"):
+        _share(videos, tmp_path / "a.zarr", 0)
+    assert not list((tmp_path / "a.zarr.partial").glob("levels/0/c/*"))
+
+
+def test_share_goes_on_from_another_folder(videos, whole, tmp_path, monkeypatch):
+    """Shares that name source and store relative to different folders do one plan."""
+    monkeypatch.chdir(videos.path.parent)
+    path = tmp_path / "a.zarr"
+    assert _share(SourceFolder(Path("videos")), path, 0) is None
+    monkeypatch.chdir(tmp_path)
+    assert _share(videos, Path("a.zarr"), 1) is None
+    assert _share(videos, Path("a.zarr"), 2).fresh
+    assert _bytes(path) == whole
+    assert ClipStore("a.zarr").manifest.clips == 3
 
 
 def test_same_share_twice_at_once_is_refused(videos, tmp_path):
@@ -183,9 +247,9 @@ def test_dask_cluster(videos, whole, tmp_path, cluster):
 
 
 def test_no_scheduler_there(videos, tmp_path, monkeypatch):
-    """An address where nobody answers is an error, and what was planned stays."""
+    """An address where nobody answers is an error before anything is planned."""
     pytest.importorskip("distributed")
     monkeypatch.setitem(pytest.importorskip("dask").config.config["distributed"]["comm"]["timeouts"], "connect", "1s")
     with pytest.raises(InputError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"):
         ingest(videos, tmp_path / "a.zarr", OPTIONS, runner=dask("tcp://127.0.0.1:1"), max_broken=0.5)
-    assert (tmp_path / "a.zarr.partial/work/plan.json").exists()
+    assert not list(tmp_path.glob("a.zarr*"))

@@ -112,7 +112,7 @@ def test_opening_refuses_what_is_no_store(tmp_path):
     manifest = store.path / MANIFEST
     data = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(data | {"version": 99}))
-    with pytest.raises(InputError, match=r"format version 99.*allowed: 2"):
+    with pytest.raises(InputError, match=r"format version 99.*allowed: 3"):
         ClipStore(path=str(store.path))
     manifest.write_text(json.dumps(data | {"format": "other"}))
     with pytest.raises(InputError, match="not a clip store"):
@@ -123,13 +123,23 @@ def test_opening_refuses_what_is_no_store(tmp_path):
 
 
 def test_edited_manifest_is_noticed(tmp_path):
-    """A manifest that was edited, or cut short, is damaged."""
+    """A manifest any value of which was edited, one that says more, or that was cut short, is damaged."""
     store = write_store(tmp_path / "a.zarr", random_clips([4]))
     manifest = store.path / MANIFEST
     text = manifest.read_text()
-    manifest.write_text(text.replace('"cat"', '"cow"'))
-    with pytest.raises(DamagedStoreError, match="fingerprint"):
+    held = json.loads(text)
+    for name, value in held.items():
+        if name in ("format", "version"):
+            continue
+        other = value + 1 if isinstance(value, int) else [*value, "x"] if isinstance(value, list) else {"av": "1"}
+        manifest.write_text(json.dumps(held | {name: other}))
+        with pytest.raises(DamagedStoreError, match=r"manifest\.json: does not match its own checksum"):
+            ClipStore(path=str(store.path))
+    manifest.write_text(json.dumps(held | {"more": 1}))
+    with pytest.raises(DamagedStoreError, match="its own checksum"):
         ClipStore(path=str(store.path))
+    manifest.write_text(json.dumps(held))  # the same in other words
+    assert len(ClipStore(path=str(store.path))) == 1
     manifest.write_text(text[:-20])
     with pytest.raises(DamagedStoreError, match="not JSON"):
         ClipStore(path=str(store.path))

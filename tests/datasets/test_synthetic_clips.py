@@ -96,3 +96,11 @@ def test_strange_folder_and_odd_size_are_refused(tmp_path):
     with pytest.raises(InputError, match="33 is odd"):
         write_synthetic(tmp_path / "new", SyntheticClips(clips=4, size=33))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("ask", ["frames", "label", "name"])
+def test_clips_that_there_are_not(ask):
+    """No clip is counted from the end, and none comes after the last."""
+    for clip in (-1, 4):
+        with pytest.raises(IndexError, match=f"clip {clip} is none of the 4 clips"):
+            getattr(SyntheticClips(clips=4), ask)(clip)

@@ -35,9 +35,18 @@ class Job:
     def _act(self, name):
         if name == "crash":
             os.abort()
-        if name == "crash once" and not self.mark.exists():
+        if name.endswith("once") and not self.mark.exists():
             self.mark.touch()
+            self._act(name.removesuffix(" once"))
+        if name == "memory":
+            raise MemoryError
+        if name == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == "wait":
+            with self.mark.open("a") as file:
+                file.write("begun\n")
+            while not self.mark.with_suffix(".go").exists():
+                time.sleep(0.01)
         if name == "hang":
             time.sleep(60)
         if name == "bug":
@@ -67,10 +76,36 @@ def test_crashes_and_hangs_are_stepped_over():
     assert (done[1], done[3]) == (["c"], ["e", "f"])
 
 
-def test_one_death_is_nobodys_fault(tmp_path):
-    """A process that somebody killed is replaced, and the step it was at is done."""
-    [(_, done)] = run_jobs([Job(("a", "crash once", "b"), tmp_path / "mark")], 1)
-    assert done == ["a", "crash once", "b"]
+@pytest.mark.parametrize("step", ["crash once", "kill once", "hang once", "memory once"])
+def test_one_failure_is_nobodys_fault(tmp_path, step):
+    """A process that somebody killed, or that waited too long for a disk, is replaced, and its step is done."""
+    [(_, done)] = run_jobs([Job(("a", step, "b"), tmp_path / "mark")], 1, timeout=3.0)
+    assert done == ["a", step, "b"]
+
+
+def test_too_little_memory_is_no_bug():
+    """A step that twice finds too little memory is forbidden, and the others are done."""
+    assert _run(("a", "memory", "b"))[0] == ["a", "ran out of memory", "b"]
+
+
+def test_suspended_job_blames_nobody(tmp_path):
+    """When all processes stood still for longer than a step may take, the step goes on and is not begun again."""
+    mark = tmp_path / "mark"
+    code = (
+        "import sys, test_workers as t; from pathlib import Path; from datasets.workers import run_jobs\n"
+        "print(list(run_jobs([t.Job(('wait', 'a'), Path(sys.argv[1]))], 1, timeout=3.0)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(mark)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    while not mark.exists():
+        time.sleep(0.01)
+    os.killpg(parent.pid, signal.SIGSTOP)
+    time.sleep(5)
+    os.killpg(parent.pid, signal.SIGCONT)
+    mark.with_suffix(".go").touch()
+    assert parent.communicate()[0] == "[(0, ['wait', 'a'])]\n"
+    assert mark.read_text() == "begun\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import av
 import numpy as np
 
 
-def write_video(path, frames, *, rotation=None, codec="libx264", pixels="yuv420p", options=None, **properties):
+def write_video(
+    path, frames, *, rotation=None, matrix=None, codec="libx264", pixels="yuv420p", options=None, **properties
+):
     """Write ``frames`` ``(T, H, W, 3)``; ``properties`` are set on the codec context."""
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=25, options={"crf": "10"} if codec == "libx264" else {})
@@ -13,6 +15,8 @@ def write_video(path, frames, *, rotation=None, codec="libx264", pixels="yuv420p
             setattr(stream.codec_context, name, value)
         if rotation is not None:
             stream.set_display_rotation(rotation)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             if "color_range" in properties:

@@ -105,6 +105,13 @@ def test_verify(folder, tmp_path):
     assert f"{shard}: is damaged in 1 chunks; 3 clips: 0 (circle/circle_0001.mp4)" in done.stdout
     [damage] = json.loads(_tool("store", "verify", copy, "--json").stdout)
     assert [clip["clip"] for clip in damage["clips"]] == [0, 1, 2]
+    (copy / "names.json").write_text("[]")
+    done = _tool("store", "verify", copy)
+    assert done.returncode == 1
+    assert f"{shard}: is damaged in 1 chunks; 3 clips: 0 (its name is damaged), 1" in done.stdout
+    assert f"{copy}/names.json: differs" in done.stdout
+    damaged = {each["file"]: each["clips"] for each in json.loads(_tool("store", "verify", copy, "--json").stdout)}
+    assert damaged["levels/0/c/0/0/0/0"][0] == {"clip": 0, "name": None}
     (copy / "clips/offset/c/0").unlink()
     done = _tool("store", "verify", copy)
     assert done.returncode == 1
@@ -121,6 +128,12 @@ def test_verify(folder, tmp_path):
         (["store", "info", "{}/none.zarr"], "there is no such store"),
         (["store", "verify", "{}/videos"], "not a clip store"),
         (["store", "info", "{}/a.zarr", "--picture", "{}/none/a.png"], "error: {}/none/a.png: No such file"),
+        (["store", "info", "{}/a.zarr", "--picture", "{}/a.jpg"], "is not named as PNG; allowed: FILE.png"),
+        (["store", "info", "{}/a.zarr", "--picture", "{}"], "--picture: '{}' is a folder; allowed: FILE.png"),
+        (["store", "verify", "{}/a.zarr", "--picture", "{}/a.png"], "--picture: verify draws none; allowed: with info"),
+        (["ingest", "{}/videos", "{}/videos/new.zarr"], "lie one in the other; allowed: a place outside SOURCE"),
+        (["ingest", "{}/videos", "{}/videos/a/b.zarr", "--task-index", 0, "--task-count", 1], "lie one in the other"),
+        (["ingest", "{}/videos", "{}"], "lie one in the other"),
         (["synthetic", "{}/new", "--size", 4], "error: size: 4 is not allowed; allowed: int, at least 8"),
         (["synthetic", "{}"], "something else stands here"),
     ],
@@ -144,6 +157,26 @@ def test_bad_options_are_refused(folder, arguments):
     done = _tool("ingest", folder / "videos", folder / "new.zarr", *arguments)
     assert done.returncode == 2
     assert f"argument {arguments[0]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["ingest", "", "{}/new.zarr"], "SOURCE"),
+        (["ingest", "{}/videos", ""], "STORE"),
+        (["ingest", "{}/videos", "{}/new.zarr", "--levels", ""], "--levels"),
+        (["ingest", "{}/videos", "{}/new.zarr", "--scheduler", ""], "--scheduler"),
+        (["store", "info", ""], "STORE"),
+    ],
+)
+def test_empty_arguments_are_refused(folder, arguments, name):
+    """A variable of the shell that is not set is neither the folder one is in nor an option not given."""
+    before = sorted(folder.rglob("*"))
+    done = _tool(*(argument.format(folder) for argument in arguments))
+    assert done.returncode == 2
+    assert f"argument {name}: " in done.stderr
+    assert done.stderr.endswith("is empty\n")
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_debug_shows_the_traceback():
@@ -171,3 +204,23 @@ def test_full_disk_is_one_line(folder):
     assert not (folder / "big.zarr").exists()
     assert subprocess.run(["bash", "-c", command], capture_output=True, check=False, cwd=ROOT).returncode == 0
     assert [path.name for path in folder.glob("big.zarr*")] == ["big.zarr"]
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_a_size_that_no_memory_holds(folder, codec):
+    """Pictures larger than anything has room for are refused in one line, and nothing is written."""
+    done = _tool("ingest", folder / "videos", folder / "huge.zarr", "--size", 9999999999999, "--codec", codec)
+    assert done.returncode == 2
+    assert done.stderr == "error: --size: 9999999999999 is not allowed; allowed: 1 to 4096\n"
+    assert not list(folder.glob("huge.zarr*"))
+
+
+@pytest.mark.parametrize("address", ["nonsense", "foo:bar", "http://127.0.0.1:1"])
+def test_no_address_of_a_scheduler(folder, address):
+    """A wrong --scheduler is found out before anything is planned: one line, nothing after it, nothing written."""
+    pytest.importorskip("distributed")
+    done = _tool("ingest", folder / "videos", folder / "far.zarr", "--scheduler", address)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: --scheduler: no Dask scheduler answers at '{address}'")
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.glob("far.zarr*"))
