@@ -49,7 +49,7 @@ class Checkpoints:
         Returns:
             Path: of the file.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        _make(self.folder)
         path = self.folder / f"iter_{iteration:08d}.pt"
         partial = path.with_name(path.name + ".partial")
         try:
@@ -66,22 +66,27 @@ class Checkpoints:
         # Before the manifest: a run that ends between the two makes this checkpoint again.
         self._remember_best(iteration, metrics or {})
         write_whole(path.with_suffix(".json"), json.dumps({"iteration": iteration, "sha256": digest}) + "\n")
-        self._clear()
+        self._clear(iteration)
         return path
 
     def refuse_unknown(self, metrics: Mapping[str, float]) -> None:
-        """Refuse to look for the best of a metric that is not among ``metrics``, unless there are none yet.
+        """Refuse to look for the best of a metric that is not among ``metrics``.
+
+        Nothing is said of metrics that lack those of an update, which was left out: others may be missing, too.
 
         Raises:
             InputError: naming those that there are.
         """
-        if self._metric and metrics and self._metric not in metrics:
+        whole = {"loss_D", "loss_G", "grad_norm_D", "grad_norm_G"} <= metrics.keys()
+        if self._metric and whole and self._metric not in metrics:
             raise InputError.unknown("training.keep_best", "metric", self._metric, metrics)
 
     def _remember_best(self, iteration: int, metrics: Mapping[str, float]) -> None:
         if self._metric not in metrics:
             return
         value, known = metrics[self._metric], self._best()
+        if known.get("iteration", 0) > iteration:
+            known = {}  # of a checkpoint that was damaged, and is made anew
         sign = -1 if self._direction == "max" else 1
         if known.get("metric") != self._metric or sign * value < sign * known["value"]:
             best = {"iteration": iteration, "metric": self._metric, "value": value}
@@ -91,9 +96,12 @@ class Checkpoints:
         path = self.folder / BEST
         return read_object(path) if path.is_file() else {}
 
-    def _clear(self) -> None:
+    def _clear(self, newest: int) -> None:
+        """Keep the latest up to ``newest``; later ones are damaged, or training would not have begun before them."""
         best = self._best().get("iteration") if self._metric else None
-        for old in _manifests(self.folder)[: -self._keep]:
+        manifests = _manifests(self.folder)
+        sound = [path for path in manifests if path.stem <= f"iter_{newest:08d}"]
+        for old in (*sound[: -self._keep], *manifests[len(sound) :]):
             if old.stem != f"iter_{best or 0:08d}":
                 old.unlink()
                 old.with_suffix(".pt").unlink(missing_ok=True)
@@ -163,6 +171,14 @@ def first_not_finite(state: Any, path: str = "") -> str | None:
         finite = not isinstance(state, Tensor | float) or bool(torch.as_tensor(state).isfinite().all())
         return None if finite else path
     return next((found for name, part in parts if (found := first_not_finite(part, name)) is not None), None)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that a power cut does not undo."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
 
 
 def file_digest(path: Path) -> str:

@@ -31,8 +31,8 @@ BESIDE_THE_RESULT = (
     "samples",
 )
 """Fields of :class:`Training` that say how and where the work is done, not what is trained: a run may carry on with
-others. ``clips_per_gpu``, ``compile`` and ``deterministic`` leave the result the same but for rounding, and but for the
-batch that batch norms see (:attr:`Training.clips_per_gpu`)."""
+others. ``clips_per_gpu``, ``compile`` and ``deterministic`` leave the result the same but for rounding, and but for
+what :attr:`Training.clips_per_gpu` says of parts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +43,8 @@ class Training:
     """Clips in one update, over all GPUs."""
     clips_per_gpu: Positive | None = None
     """The most clips that a GPU takes at once. Where its share of the batch is larger, it is cut into equal parts whose
-    gradients add up; a batch norm's statistics are then those of a part. None is the whole share."""
+    gradients add up; a batch norm's statistics are then those of a part, and frames are sampled for each part. None is
+    the whole share."""
     iterations: Positive = 300_000
     """Updates of the generator; each goes with ``discriminator_steps`` updates of the discriminators."""
     discriminator_steps: Positive = 2

@@ -6,6 +6,7 @@ import json
 import resource
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
 class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     """What the cascade generates so far, as a picture and a film, every ``every`` iterations and at the end.
 
-    Rank 0 does it, while the others wait for it in their next step.
+    Rank 0 does it, while the others wait.
 
     Args:
         folder: of the pictures and films.
@@ -208,10 +209,11 @@ class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     ) -> None:
         """Draw when it is time."""
         iteration = batch_idx + 1
-        if ranks.rank() != 0 or (iteration % self._every and iteration != runner.max_iters):
-            return
-        with ranks.alone():
-            videos = self._draw()
+        if iteration % self._every == 0 or iteration == runner.max_iters:
+            on_first(partial(self._make, runner, iteration))
+
+    def _make(self, runner: Runner, iteration: int) -> None:
+        videos = self._draw()
         picture = contact_sheet(videos)
         save_picture(self._folder / f"iter_{iteration:08d}.png", picture)
         save_film(self._folder / f"iter_{iteration:08d}.mp4", side_by_side(videos))

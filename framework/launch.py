@@ -20,6 +20,7 @@ from framework.together import end_control, start_control
 from framework.watch import Watch
 from registry import InputError
 from registry.cli import speak_as
+from registry.errors import AgreedError
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
@@ -57,6 +58,7 @@ def place(launcher: str, environ: Mapping[str, str]) -> Place | None:
             holds nothing that fits or has to be given.
     """
     if launcher == "none":
+        _refuse_unasked(_Variables(launcher, environ))
         return None
     found = {"pytorch": _of_torchrun, "slurm": _of_slurm, "mpi": _of_mpi}[launcher](_Variables(launcher, environ))
     if found.rank >= found.world:
@@ -104,6 +106,20 @@ def step_command(environ: Mapping[str, str], command: Sequence[str]) -> list[str
     # srun does not take this over from the allocation by itself.
     cpus = [f"--cpus-per-task={environ['SLURM_CPUS_PER_TASK']}"] if environ.get("SLURM_CPUS_PER_TASK") else []
     return ["srun", *SRUN, *cpus, *command]
+
+
+def _refuse_unasked(variables: _Variables) -> None:
+    """Several processes that know nothing of each other would train the same run."""
+    counts = {
+        "pytorch": ("WORLD_SIZE", "RANK"),
+        "slurm": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+        "mpi": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    }
+    for launcher, (size, rank) in counts.items():
+        if variables.known(size) and variables.known(rank) and (world := variables.number(size)) > 1:
+            speak_as(variables.number(rank), world)
+            what = f"{_STARTS[launcher].partition(' ')[0]} has started {world} processes, which are not to train alone"
+            raise AgreedError.of("--launcher", what, launcher)
 
 
 class _Variables:

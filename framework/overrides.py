@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from registry import DATASETS, DISCRIMINATORS, GENERATORS, KINDS, LOSSES, VIEWS, InputError, Problem, Registry
@@ -24,7 +24,7 @@ _OPEN = {"discriminators", "options", "training"}
 """Tables that take keys they do not hold yet. (The experiment's own ``training`` lists all its fields.)"""
 
 
-def apply_overrides(data: dict[str, Any], settings: Iterable[str]) -> list[str]:
+def apply_overrides(data: dict[str, Any], settings: Sequence[str]) -> list[str]:
     """Change ``data`` in place by each ``KEY=VALUE``; returns notes on options that a swap dropped.
 
     Raises:
@@ -35,12 +35,11 @@ def apply_overrides(data: dict[str, Any], settings: Iterable[str]) -> list[str]:
     for setting in settings:
         try:
             notes += _apply(data, setting)
-            notes += _still_set(data, setting)
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    return notes
+    return notes + [note for setting in settings for note in _still_set(data, setting, settings)]
 
 
 def _apply(data: dict[str, Any], setting: str) -> list[str]:
@@ -78,14 +77,15 @@ def _kind_inside(options: Any, name: Any) -> Registry | None:
     return next((kind for kind in KINDS.values() if _is_component(old) and old["type"] in kind.names()), None)
 
 
-def _still_set(data: dict[str, Any], setting: str) -> list[str]:
-    """Notes on stages whose own training keeps a field that ``setting`` set for the experiment."""
+def _still_set(data: dict[str, Any], setting: str, settings: Sequence[str]) -> list[str]:
+    """Notes on stages whose own training keeps a field that ``setting`` set for the experiment, and no other set."""
     table, _, field = setting.partition("=")[0].strip().partition(".")
     stages = data["graph"]["stages"] if table == "training" else []
     return [
         f"graph.stages.{stage['name']}.training.{field}={stage['training'][field]} stands; set it as well"
         for stage in stages
         if field in stage["training"]
+        and not any(f"stages.{stage['name']}.training.{field}=" in other.replace(" ", "") for other in settings)
     ]
 
 

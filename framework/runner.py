@@ -24,6 +24,7 @@ from framework.adversarial_stage import AdversarialStage
 from framework.experiment import Training
 from framework.update import NetworkOptimizer, NotFiniteError
 from registry import InputError
+from registry.errors import AgreedError
 
 
 class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
@@ -106,8 +107,8 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
 
 
 def diverged(stage: str, iteration: int, what: str) -> InputError:
-    """The error that ends a training whose numbers are not finite any more."""
-    return InputError.of(
+    """The error that ends a training whose numbers are not finite any more, in all ranks."""
+    return AgreedError.of(
         stage,
         f"training diverged by iteration {iteration}: {what} is not finite; earlier checkpoints stay",
         "lower learning rates (generator_lr, discriminator_lr) in another --work-dir or with --restart, or "

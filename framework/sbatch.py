@@ -21,6 +21,8 @@ _TIMES = (
     r"(?P<days>\d+)-(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)",
 )
 _UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+TRIES = 10
+"""Starts of a job up to which one that a signal ended is started again."""
 _EARLY = 60
 """Seconds that Slurm may send a signal before its time."""
 
@@ -77,7 +79,7 @@ def sbatch_script(job: Job, command: Sequence[str]) -> str:
     # sbatch takes these lines apart much as a shell does.
     lines = [f"#SBATCH --{name}={shlex.quote(value)}" for name, value in options.items() if value is not None]
     start = shlex.join(["srun", *SRUN, f"--cpus-per-task={job.cpus_per_gpu}", *command])
-    return _SCRIPT.format(options="\n".join([*lines, "#SBATCH --requeue"]), start=start, code=REQUEUE)
+    return _SCRIPT.format(options="\n".join([*lines, "#SBATCH --requeue"]), start=start, code=REQUEUE, tries=TRIES)
 
 
 # A job that is cancelled, or started anew by Slurm itself, loses this shell at once, and with it the last lines.
@@ -89,7 +91,8 @@ _SCRIPT = """\
 # queue under its number; started again, the same command carries on. Pre-emption does the same by itself.
 {start}
 code=$?
-if [ "$code" -eq {code} ]; then
+# Above 128 a task was killed, as when its memory ran out: that is worth some more tries, too.
+if [ "$code" -eq {code} ] || {{ [ "$code" -gt 128 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {tries} ]; }}; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

@@ -35,9 +35,14 @@ class StopSignals:
 
     A second SIGINT raises ``KeyboardInterrupt`` at once; further SIGTERM and SIGUSR1 change nothing. A thread other
     than the main one cannot have signal handlers: entered there, signals keep their effect.
+
+    Args:
+        to_the_end: signals stay like that when it is left, since a command that was told to stop twice would else
+            die of the second time while it winds up, with another exit code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_the_end: bool = False) -> None:
+        self._to_the_end = to_the_end
         self._asked = self._agreed = 0  # 0, or 1 + the place in _REQUESTS
         self._interrupted = False
         self._before: dict[signal.Signals, Any] = {}
@@ -51,8 +56,9 @@ class StopSignals:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if not self._to_the_end:
+            for number, handler in self._before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
     def agreed_stop(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,14 @@ from registry import InputError
 from registry.cli import say
 
 
-def train(experiment: Experiment, work_dir: str | Path, only: str | None = None, *, restart: bool = False) -> RunFolder:
+def train(
+    experiment: Experiment,
+    work_dir: str | Path,
+    only: str | None = None,
+    *,
+    restart: bool = False,
+    signals: StopSignals | None = None,
+) -> RunFolder:
     """Train every stage, or just ``only``, in ``work_dir``; what is done already is not done again.
 
     Args:
@@ -27,6 +35,7 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
         work_dir: a new folder, or that of an earlier run of the same experiment, which is taken up.
         only: a stage to train alone; the stages before it must be done.
         restart: put an earlier run in ``work_dir`` aside and begin anew.
+        signals: entered already; default those from here on.
 
     Raises:
         InputError: before anything is written: a stage cannot train yet, the data does not fit the graph,
@@ -34,20 +43,23 @@ def train(experiment: Experiment, work_dir: str | Path, only: str | None = None,
             is not one of this experiment, or training diverged.
         Stopped: asked to by a signal; there is a checkpoint, and the same call carries on from it.
     """
-    refuse_joint(experiment)
-    refuse_uneven(experiment, ranks.world())
+    together(partial(refuse_joint, experiment))
+    together(partial(refuse_uneven, experiment, ranks.world()))
     run = RunFolder(work_dir)
     stages = together(lambda: _asked(run, experiment, only, restart=restart))
     dataset = together(lambda: open_data(experiment))
     on_first(lambda: _enter(run, experiment, dataset.fingerprint, restart=restart))
     everything = experiment.graph.order()
     try:
-        with StopSignals() as signals:
+        with ExitStack() as stack:
+            signals = signals or stack.enter_context(StopSignals())
             for stage in stages:
                 if on_first(partial(is_done, run, stage)):
                     iterations = on_first(partial(_iterations_done, run, experiment, stage))
                     say(f"{stage.name}: done ({iterations} iterations)")
                     continue
+                if signals.settle():
+                    raise signals.stop(f"the beginning of {stage.name}")
                 say(f"{stage.name}: stage {everything.index(stage) + 1} of {len(everything)}, {stage.clip}")
                 train_stage(run, experiment, stage, dataset, signals)
     finally:

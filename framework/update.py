@@ -71,6 +71,7 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
         bad = _where_not(finite)
         overflow = bad == 1 and self._scaler.is_enabled()
         if bad is not None and not overflow:
+            self._scaler.update()  # it would not let the next update begin
             self.zero_grad()
             raise NotFiniteError(f"{('the loss', 'the gradient')[bad]} of the {self._name}")
         if self._max_norm is not None:

@@ -163,7 +163,7 @@ class First(Circle):
             self._end_all(Verdict(f"{self._who[number]} ended: {said}", code), but=set())
 
     def _let_in(self) -> None:
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # none is waiting, or it went away, or files have run out for now
             while True:
                 self._strangers.append(Line(self._listener.accept()[0]))
         for line in list(self._strangers):

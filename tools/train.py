@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 from framework.describe import describe, describe_json
+from framework.experiment import Experiment
 from framework.launch import LAUNCHERS, launched
 from framework.spec_file import load_spec
+from framework.stopping import StopSignals
 from framework.together import together
 from framework.train import train
 from registry import InputError
@@ -19,23 +21,25 @@ from registry.cli import note, run, say
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
-    with launched("none" if arguments.dry_run else arguments.launcher):
-        return _main(arguments)
+    if arguments.dry_run:
+        experiment = _experiment(arguments)
+        say(describe_json(experiment) if arguments.json else describe(experiment))
+        return 0
+    with StopSignals(to_the_end=True) as signals, launched(arguments.launcher):
+        experiment = together(lambda: _experiment(arguments))
+        work_dir = arguments.work_dir or Path("runs") / experiment.name
+        train(experiment, work_dir, arguments.stage, restart=arguments.restart, signals=signals)
+    return 0
 
 
-def _main(arguments: argparse.Namespace) -> int:
-    experiment, notes = together(lambda: load_spec(arguments.spec, arguments.set))
+def _experiment(arguments: argparse.Namespace) -> Experiment:
+    experiment, notes = load_spec(arguments.spec, arguments.set)
     note(*notes)
     if arguments.stage is not None and arguments.stage not in experiment.graph.names():
         raise InputError.unknown("--stage", "stage", arguments.stage, experiment.graph.names())
-    if arguments.dry_run:
-        say(describe_json(experiment) if arguments.json else describe(experiment))
-        return 0
-    if arguments.json:
+    if arguments.json and not arguments.dry_run:
         raise InputError.of("--json", "prints a dry run, and there is none", allowed="--json with --dry-run")
-    work_dir = arguments.work_dir or Path("runs") / experiment.name
-    train(experiment, work_dir, arguments.stage, restart=arguments.restart)
-    return 0
+    return experiment
 
 
 def parser() -> argparse.ArgumentParser:

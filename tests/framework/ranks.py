@@ -23,7 +23,7 @@ from torch import distributed
 
 from framework.together import end_control, start_control
 
-PATIENCE = 90.0
+PATIENCE = 300.0
 """Seconds that ranks may take: far more than they do, and so no assertion about time."""
 PRELOAD = [
     "framework.train",
@@ -50,12 +50,16 @@ class Rank:
     @property
     def out(self) -> str:
         """What it wrote to stdout so far."""
-        return (self._folder / f"out.{self.number}").read_text()
+        return self._read("out")
 
     @property
     def err(self) -> str:
         """What it wrote to stderr so far."""
-        return (self._folder / f"err.{self.number}").read_text()
+        return self._read("err")
+
+    def _read(self, name: str) -> str:
+        path = self._folder / f"{name}.{self.number}"
+        return path.read_text() if path.exists() else ""  # not begun yet
 
     def wait(self) -> int:
         """Its exit code, once it has ended; minus the signal, if one ended it."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from framework.launch import LAUNCHERS, launched, place, step_command
 from framework.process_group import Place
 from registry import InputError
+from registry.errors import AgreedError
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,7 @@ def refusal(launcher, environ):
 
 def test_none():
     """Whatever the environment says."""
-    assert place("none", {**TORCHRUN, **SLURM}) is None
+    assert place("none", {}) is None
 
 
 def test_torchrun():
@@ -326,3 +327,19 @@ def test_error_of_one_rank():
     assert code == 1
     assert err.strip().endswith("ValueError: mine")
     assert other != 0
+
+
+@pytest.mark.parametrize(
+    ("launcher", "environ"),
+    [
+        ("pytorch", {"RANK": "1", "WORLD_SIZE": "4"}),
+        ("slurm", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}),
+        ("mpi", {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}),
+    ],
+)
+def test_a_launcher_that_was_not_told_of(monkeypatch, launcher, environ):
+    """Several processes started without --launcher are refused, by all alike; a single one is no matter."""
+    monkeypatch.setattr("framework.launch.speak_as", lambda rank, world: None)
+    with pytest.raises(AgreedError, match=rf"--launcher: \w+ has started \d processes.*; allowed: {launcher}$"):
+        place("none", environ)
+    assert place("none", {name: "0" if "RANK" in name or "PROC" in name else "1" for name in environ}) is None

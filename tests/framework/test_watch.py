@@ -117,10 +117,9 @@ def _leaves(who, error):
         (OSError("disk"), BAD_INPUT, "disk"),
         (ZeroDivisionError("by zero\nand more"), FAILED, "ZeroDivisionError: by zero"),
         (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
-        (SystemExit(9), 9, "SystemExit: 9"),
         (Stopped(REQUEUE, "error: a worker died", own=True), REQUEUE, "a worker died"),
     ],
-    ids=["input", "system", "bug", "interrupt", "exit", "stop"],
+    ids=["input", "system", "bug", "interrupt", "stop"],
 )
 def test_rank_ends_with_an_error(tmp_path, who, error, code, said):
     """A rank's own error ends the others, which say whose and what it was, with its exit code."""

