@@ -91,8 +91,8 @@ _SCRIPT = """\
 # queue under its number; started again, the same command carries on. Pre-emption does the same by itself.
 {start}
 code=$?
-# Above 128 a task was killed, as when its memory ran out: that is worth some more tries, too.
-if [ "$code" -eq {code} ] || {{ [ "$code" -gt 128 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {tries} ]; }}; then
+# With 137 a task was killed, by hand or because memory ran out: that is worth some more tries, too.
+if [ "$code" -eq {code} ] || {{ [ "$code" -eq 137 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {tries} ]; }}; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

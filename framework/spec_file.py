@@ -46,7 +46,7 @@ def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experimen
     data = _from_python(path) if path.suffix == ".py" else _from_json(path)
     settings = list(settings)
     # Imports first, since the other settings may name what they register.
-    apply_overrides(data, (setting for setting in settings if re.match(r"\s*imports\b", setting)))
+    apply_overrides(data, [setting for setting in settings if re.match(r"\s*imports\b", setting)])
     import_modules(data.get("imports", ()), [path.parent, *_remembered_folders(path)])
     notes = apply_overrides(data, settings)
     return check(data), notes

@@ -75,11 +75,31 @@ def test_the_best_of_another_metric_begins_anew(tmp_path):
 
 
 def test_a_metric_that_is_not_there_is_refused(tmp_path):
-    """As soon as there are metrics, with the nearest name; before that there is nothing to tell."""
+    """As soon as there are those of whole updates, with the nearest name; before that there is nothing to tell."""
     store = Checkpoints(tmp_path, best="min:loss_d")
     store.refuse_unknown({})
     with pytest.raises(InputError, match=r"training.keep_best: .*'loss_d'.*did you mean 'loss_D'"):
-        store.refuse_unknown({"loss_D": 1.0, "spatial/real": 2.0})
+        store.refuse_unknown(dict.fromkeys(("loss_D", "loss_G", "grad_norm_D", "grad_norm_G", "spatial/real"), 1.0))
+
+
+def test_an_update_that_was_left_out_lacks_metrics(tmp_path):
+    """A line without the losses of a skipped update is no reason to end a run that looks for the best of them."""
+    store = Checkpoints(tmp_path, best="min:loss_D")
+    store.refuse_unknown({"loss_G": 1.0, "grad_norm_G": 1.0, "skipped": 1.0})
+    store.save(1, state(1), {"loss_G": 1.0})
+    assert not (tmp_path / "best.json").exists()
+
+
+def test_a_new_checkpoint_outlives_damaged_newer_ones(tmp_path):
+    """Taken up before damaged checkpoints and stopped before them again, the newest is the one just saved."""
+    store = Checkpoints(tmp_path, keep=1, best="min:loss_D")
+    store.save(100, state(100), {"loss_D": 0.1})
+    store.save(200, state(200), {"loss_D": 0.5})
+    flip_byte(tmp_path / "iter_00000200.pt")
+    store.save(150, state(150), {"loss_D": 0.5})
+    loaded, warnings = load_latest(tmp_path)
+    assert (loaded["iteration"], warnings) == (150, [])
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["iter_00000100.pt", "iter_00000150.pt"]
 
 
 @pytest.mark.parametrize("place", [0, 100, -1])

@@ -52,7 +52,7 @@ def refusal(launcher, environ):
 
 
 def test_none():
-    """Whatever the environment says."""
+    """No process is looked for."""
     assert place("none", {}) is None
 
 

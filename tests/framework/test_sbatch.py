@@ -81,11 +81,18 @@ def test_without_gpus():
 
 @pytest.mark.parametrize("code", [0, 1, 2, 74, 75, 76, 130, 137, 143])
 def test_exit_code(cluster, code):
-    """The job ends as srun did; with 75, and only then, it asks to be started again first."""
+    """The job ends as srun did; with 75, and when a task was killed, it asks to be started again first."""
     ended, commands = run(sbatch_script(JOB, ["true"]), cluster, code)
     assert ended == code
     assert "srun" in commands
-    assert commands.get("scontrol") == (["requeue", "17"] if code == 75 else None)
+    assert commands.get("scontrol") == (["requeue", "17"] if code in (75, 137) else None)
+
+
+def test_a_job_whose_tasks_are_always_killed_ends(cluster, monkeypatch):
+    """Ten starts are enough for a task that is killed each time; for a time limit there is no end of them."""
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "10")
+    assert "scontrol" not in run(sbatch_script(JOB, ["true"]), cluster, 137)[1]
+    assert "scontrol" in run(sbatch_script(JOB, ["true"]), cluster, 75)[1]
 
 
 def test_tasks_that_still_end_are_left_to(cluster):

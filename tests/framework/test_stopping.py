@@ -207,3 +207,20 @@ def _shielded_sleep():
 def test_parent_ends_a_worker(tmp_path):
     """SIGTERM of the parent itself ends a worker."""
     assert results(_terminate, 1, tmp_path / "ranks") == [0]
+
+
+def test_signals_stay_heard_to_the_end():
+    """A command that winds up after the stop does not die of a second signal; a block within a program gives it back."""
+    for kept in (True, False):
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+        try:
+            with StopSignals(to_the_end=kept) as signals:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert signals.agreed_stop()
+            assert (signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]) is kept
+            if kept:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGUSR1)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

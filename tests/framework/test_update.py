@@ -1,5 +1,6 @@
 """One update of a network: what is applied, what is refused, and the loss's scale with float16."""
 
+import contextlib
 import copy
 import io
 
@@ -151,3 +152,14 @@ def test_all_ranks_agree_before_the_step(tmp_path, what):
 def test_an_overflow_on_one_rank_is_every_ranks(tmp_path):
     """A float16 step that one rank must leave out is left out by all: weights stay equal."""
     assert results(spoilt_on_rank_1, 2, tmp_path, "float16", "gradient") == [(None, True)] * 2
+
+
+def test_float16_goes_on_after_an_update_that_was_refused():
+    """A loss that is not finite leaves nothing behind that keeps the scaled gradients of the next update out."""
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = NetworkOptimizer(torch.optim.SGD([weight], lr=0.1), "generator", "float16")
+    for loss in (weight.sum() * float("nan"), weight.sum()):
+        optimizer.backward(loss)
+        with contextlib.suppress(NotFiniteError):
+            optimizer.finish([loss.detach()])
+    assert weight.item() == pytest.approx(0.9)

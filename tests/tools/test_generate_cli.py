@@ -146,7 +146,7 @@ def test_bad_numbers_are_refused(run, generate, option, value, says):
     """Numbers out of range, or none at all, end with exit code 2 and words for people."""
     code, _, err = generate(run, f"{option}={value}")
     assert code == 2
-    assert f"argument {option}: {says}" in err
+    assert f"error: {option}: {says}" in err
 
 
 def test_debug_shows_the_traceback(run, generate):
