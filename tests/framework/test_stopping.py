@@ -210,7 +210,7 @@ def test_parent_ends_a_worker(tmp_path):
 
 
 def test_signals_stay_heard_to_the_end():
-    """A command that winds up after the stop does not die of a second signal; a block within a program gives it back."""
+    """A command that winds up does not die of a second signal; a block within a program gives signals back."""
     for kept in (True, False):
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
         try:
