@@ -55,6 +55,8 @@ def main() -> int:
     arguments = parser.parse_args()
     experiment, _ = load_spec(arguments.spec, arguments.set)
     device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU here; --device cpu with a small spec tries the script itself")
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
     print(f"{experiment.name}, batch {arguments.batch}; {name}, torch {torch.__version__}")
     print("| stage | option | step, ms | plain / this | peak memory, MB | this / plain | largest change of a loss |")
