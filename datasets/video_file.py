@@ -18,6 +18,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from datasets.not_video import what_it_is
+
 CONTAINERS = "AVI, Matroska, MP4, MOV or WebM"
 _LIMITS = {"format_whitelist": "avi,matroska,webm,mov,mp4", "protocol_whitelist": "file"}
 _STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -59,7 +61,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         except av.error.MemoryError as error:
             raise MemoryError(str(error)) from error
         except av.FFmpegError as error:
-            raise VideoError(path, f"cannot be decoded: {error.strerror}") from error
+            raise VideoError(path, what_it_is(path) or f"cannot be decoded: {error.strerror}") from error
         finally:
             if source.error is not None:  # whatever was made of the bytes that came
                 raise OSError(source.error.errno, source.error.strerror, str(path)) from source.error
@@ -86,7 +88,7 @@ def _container(path: Path, source: _Source) -> InputContainer:
     try:
         return av.open(source, "r", container_options=_LIMITS, metadata_errors="replace")
     except av.ArgumentError as error:
-        raise VideoError(path, f"cannot be opened as {CONTAINERS}") from error
+        raise VideoError(path, what_it_is(path) or f"cannot be opened as {CONTAINERS}") from error
 
 
 def _film(path: Path, container: InputContainer) -> VideoStream:
@@ -126,7 +128,7 @@ def whole_film(path: Path, container: InputContainer, film: VideoStream) -> Iter
             raise VideoError(path, f"is damaged: packet {packets} is corrupt")
         for frame in film.decode(packet):
             if frame.is_corrupt:
-                raise VideoError(path, f"is damaged: a frame at {frame.time} s is corrupt")
+                raise VideoError(path, f"is damaged: a frame at {frame.time or 0.0:.2f} s is corrupt")
             end = max(end, (frame.time or 0.0) + frame.duration * float(frame.time_base or 0))
             yield frame
     promised = _promised_packets(container, film)
