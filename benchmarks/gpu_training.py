@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 import torch
 
-from components.layers import recompute, reserve_statistics, standing_statistics
+from components.layers import standing_statistics
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
 from framework.cascade import Cascade, Link
@@ -29,6 +29,7 @@ from framework.randomness import reseed
 from framework.runner import make_optimizers
 from framework.spec_file import load_spec
 from framework.stage_data import StageData
+from framework.train_stage import arrange
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -120,18 +121,7 @@ def prepare(
         Rules(most_clips=training.clips_per_gpu, r1=training.r1),
     ).to(device)
     optimizers = make_optimizers(model, training)
-    networks: dict[str, list[Any]] = {
-        "generator": [model.generator],
-        "discriminators": list(model.discriminators.values()),
-    }
-    if training.compile:
-        reserve_statistics(model.generator, stage.training_clip.frames)
-    for group, members in networks.items():
-        for network in members:
-            if training.activation_checkpointing:
-                recompute(network)
-            if group in training.compile:
-                network.compile()
+    arrange(model, training)
     space, spans = data.picked.space, data.spans(data.window(0))
     frames = spans[0].frames // data.picked.time
     shape = (batch, frames, graph.clip.height // space, graph.clip.width // space, graph.clip.channels)

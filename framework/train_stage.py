@@ -17,7 +17,6 @@ from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
 from framework.average import WeightAverage
-from framework.batch import share
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
 from framework.cascade import unroll
 from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
@@ -57,7 +56,7 @@ def train_stage(
             model.average = WeightAverage(model.generator, training.average)
         optimizers = make_optimizers(model, training)
         first, metrics = _take_up(run, stage, model, optimizers)
-        _arrange(model, training)
+        arrange(model, training)
         if first < training.iterations:
             _train(run, experiment, stage, model, clips, optimizers, first, metrics, signals)
         on_first(partial(finish_stage, run, experiment, stage, model, clips, signals))
@@ -103,7 +102,7 @@ def _take_up(
     return first, saved["metrics"]
 
 
-def _arrange(model: AdversarialStage, training: Training) -> None:
+def arrange(model: AdversarialStage, training: Training) -> None:
     """How the networks are to be computed; none of it changes what."""
     networks: dict[str, list[Any]] = {
         "generator": [model.generator],
@@ -139,7 +138,6 @@ def _train(
     """
     training = experiment.training_of(stage)
     steps = training.discriminator_steps
-    share(training.batch_size, ranks.world())
     batches = PositionBatches(first, training.iterations, steps, training.batch_size, ranks.rank(), ranks.world())
     on_first(partial(run.stage(stage.name).mkdir, exist_ok=True))
     progress = ProgressHook(stage.name, first, training.iterations)
