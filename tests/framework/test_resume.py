@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
+from same_end import assert_same_end
 from tiny_runs import copy_of, differing, flip_byte, last_checkpoint, metrics_of, run_of, two_stages
 
 from framework import artifact as artifact_module
@@ -50,17 +51,6 @@ def interrupted(experiment, folder, monkeypatch, *stop, **options):
     return run_of(experiment, folder)
 
 
-def assert_same(run, reference) -> None:
-    """Networks, optimizers, statistics, spectral norm, artifacts, metrics and pictures are equal in every bit."""
-    for stage in STAGES:
-        assert differing(last_checkpoint(run, stage), last_checkpoint(reference, stage)) == []
-        for file in sorted(reference.artifact(stage).iterdir()):
-            assert (run.artifact(stage) / file.name).read_bytes() == file.read_bytes(), file
-        assert metrics_of(run, stage) == metrics_of(reference, stage)
-        for picture in sorted(reference.samples(stage).glob("*.png")):
-            assert (run.samples(stage) / picture.name).read_bytes() == picture.read_bytes(), picture
-
-
 def test_a_checkpoint_holds_what_it_should(trained):
     """Weights, statistics, singular vectors and both optimizers are in it: the comparisons below see them all."""
     saved = last_checkpoint(trained, "full")
@@ -77,7 +67,9 @@ def test_a_checkpoint_holds_what_it_should(trained):
 def test_stopped_in_a_step(trained, tmp_path, monkeypatch, call):
     """Between checkpoints of the first stage; in the very last step. Whatever torch's generator was at before."""
     torch.manual_seed(1234 + call)
-    assert_same(interrupted(two_stages(), tmp_path / "run", monkeypatch, AdversarialStage, "train_step", call), trained)
+    assert_same_end(
+        interrupted(two_stages(), tmp_path / "run", monkeypatch, AdversarialStage, "train_step", call), trained
+    )
 
 
 def test_stopped_while_a_checkpoint_is_written(trained, tmp_path, monkeypatch):
@@ -87,19 +79,19 @@ def test_stopped_while_a_checkpoint_is_written(trained, tmp_path, monkeypatch):
         file.write(b"half a checkpoint")
 
     stop = (checkpoint_module.torch, "save", 4)
-    assert_same(interrupted(two_stages(), tmp_path / "run", monkeypatch, *stop, halfway=write_half), trained)
+    assert_same_end(interrupted(two_stages(), tmp_path / "run", monkeypatch, *stop, halfway=write_half), trained)
 
 
 def test_stopped_before_a_checkpoints_manifest(trained, tmp_path, monkeypatch):
     """A checkpoint without its manifest is not used, nor in the way."""
     stop = (checkpoint_module, "write_whole", 2)
-    assert_same(interrupted(two_stages(), tmp_path / "run", monkeypatch, *stop), trained)
+    assert_same_end(interrupted(two_stages(), tmp_path / "run", monkeypatch, *stop), trained)
 
 
 def test_stopped_before_the_statistics(trained, tmp_path, monkeypatch):
     """A stage whose iterations are done goes on with its statistics and its artifact."""
     stop = (finish_stage_module, "estimate_statistics", 2)
-    assert_same(interrupted(two_stages(), tmp_path / "run", monkeypatch, *stop), trained)
+    assert_same_end(interrupted(two_stages(), tmp_path / "run", monkeypatch, *stop), trained)
 
 
 @pytest.mark.parametrize("call", [1, 2])
@@ -111,7 +103,7 @@ def test_stopped_while_an_artifact_is_written(trained, tmp_path, monkeypatch, ca
         with pytest.raises(Stopped):
             run_of(two_stages(), tmp_path / "run")
     assert not (tmp_path / "run/base/artifact").exists()
-    assert_same(run_of(two_stages(), tmp_path / "run"), trained)
+    assert_same_end(run_of(two_stages(), tmp_path / "run"), trained)
 
 
 def test_killed_in_another_process(trained, tmp_path):
@@ -134,7 +126,7 @@ train(load_spec(sys.argv[1])[0], sys.argv[2])
     command = [sys.executable, "-c", script, str(tmp_path / "spec.json"), str(tmp_path / "run")]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert_same(run_of(two_stages(), tmp_path / "run"), trained)
+    assert_same_end(run_of(two_stages(), tmp_path / "run"), trained)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(trained, tmp_path, monkeypatch, capsys):
@@ -149,7 +141,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(trained, tmp_p
     said = capsys.readouterr()
     assert f"note: {run.checkpoints('full')}/iter_00000004.pt: damaged" in said.err
     assert "full: carrying on at iteration 2" in said.out
-    assert_same(run, trained)
+    assert_same_end(run, trained)
 
 
 def test_means_in_the_metrics_span_a_stop(tmp_path, monkeypatch):
@@ -157,7 +149,7 @@ def test_means_in_the_metrics_span_a_stop(tmp_path, monkeypatch):
     experiment = two_stages(iterations=7, log_every=3, checkpoint_every=2)
     whole = run_of(experiment, tmp_path / "whole")
     run = interrupted(experiment, tmp_path / "run", monkeypatch, AdversarialStage, "train_step", 12)
-    assert_same(run, whole)
+    assert_same_end(run, whole)
     each = metrics_of(run_of(two_stages(iterations=7), tmp_path / "each"), "full")
     lines = metrics_of(run, "full")
     assert [line["iteration"] for line in lines] == [3, 6, 7]
@@ -198,4 +190,4 @@ def test_a_line_cut_short_is_made_again(trained, tmp_path, monkeypatch):
     metrics = tmp_path / "run/base/metrics.jsonl"
     assert [json.loads(line)["iteration"] for line in metrics.read_text().splitlines()] == [1, 2, 3]
     metrics.write_text(metrics.read_text() + '{"iteration": 4, "los')
-    assert_same(run_of(two_stages(), tmp_path / "run"), trained)
+    assert_same_end(run_of(two_stages(), tmp_path / "run"), trained)
