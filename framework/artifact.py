@@ -1,8 +1,10 @@
 """What a trained stage leaves behind: its generator, the spec, and digests of all it stands on.
 
-``artifact/`` holds ``generator.safetensors``, ``average.safetensors`` where weights are averaged, ``spec.json`` and,
-written last, ``manifest.json``. The manifest names the digest of each file, of the source stage's manifest and of the
-data, so that a chain of artifacts that do not belong together is refused instead of generating nonsense.
+``artifact/`` holds ``generator.safetensors``, ``average.safetensors`` where weights are averaged, ``spec.json``, in
+``source/`` a copy of the source stage's artifact, and, written last, ``manifest.json``. So it generates by itself,
+wherever it is taken. The manifest names the digest of each file, of the source's manifest and of the data, so that a
+chain of artifacts that do not belong together is refused instead of generating nonsense. ``statistics/`` may be added
+later: batch-norm statistics of other lengths (:mod:`framework.statistics`).
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ from framework.plain_data import differences, read_object
 from registry import InputError
 from registry.convert import structure, unstructure
 
-FORMAT = 1
+FORMAT = 2
 GENERATOR, AVERAGE, SPEC, MANIFEST = "generator.safetensors", "average.safetensors", "spec.json", "manifest.json"
+SOURCE, STATISTICS = "source", "statistics"
+"""Folders: the source stage's artifact, and statistics of other lengths than the clip's."""
 DATA_NAME = "data.json"
 """What a run folder says of its data; an artifact of the run is at ``RUN/STAGE/artifact``."""
 LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
@@ -43,10 +47,16 @@ class Manifest:
     iterations: int
     statistics_frames: int
     """Length of the video that the batch-norm statistics belong to."""
+    statistics_passes: int
+    """Forward passes that they were estimated from."""
+    statistics_batch: int
+    """Clips in each of these passes."""
     data: str
     """Fingerprint of the dataset."""
     classes: tuple[str, ...] | None
     """Names of the classes."""
+    class_counts: tuple[int, ...] | None
+    """How many of the clips that trained the stage were of each class."""
     source: str | None
     """Digest of the manifest of the source stage's artifact; None for the base stage."""
     digests: dict[str, str]
@@ -57,7 +67,13 @@ class Manifest:
 
 
 def save_artifact(
-    folder: Path, experiment: Experiment, generator: Generator, average: Generator | None = None, **facts: Any
+    folder: Path,
+    experiment: Experiment,
+    generator: Generator,
+    average: Generator | None = None,
+    *,
+    source: Path | None,
+    **facts: Any,
 ) -> None:
     """Write a stage's artifact beside ``folder`` and move it there whole.
 
@@ -66,6 +82,7 @@ def save_artifact(
         experiment: what it was trained by.
         generator: with its batch-norm statistics.
         average: the same with the averaged weights, and statistics of their own.
+        source: the artifact of the stage's source; None for the base stage.
         facts: the other fields of :class:`Manifest`.
 
     Raises:
@@ -82,10 +99,19 @@ def save_artifact(
         _save_weights(partial / file, network)
     write_whole(partial / SPEC, dump(experiment))
     digests = {name: file_digest(partial / name) for name in (*networks, SPEC)}
-    manifest = Manifest(digests=digests, versions=versions(), **facts)
+    if source is not None:
+        _copy_whole(source, partial / SOURCE)
+    below = None if source is None else manifest_digest(source)
+    manifest = Manifest(digests=digests, versions=versions(), source=below, **facts)
     write_whole(partial / MANIFEST, json.dumps(unstructure(manifest), indent=2) + "\n")
     partial.rename(folder)
     sync(folder.parent)
+
+
+def _copy_whole(folder: Path, to: Path) -> None:
+    shutil.copytree(folder, to)
+    for path in to.rglob("*"):
+        sync(path)
 
 
 def _save_weights(path: Path, network: Generator) -> None:
@@ -143,7 +169,7 @@ def read_own_manifest(folder: Path, experiment: Experiment, stage: Stage, source
         raise InputError.of(str(folder), f"is the artifact of stage {manifest.stage!r}, not of {stage.name!r}")
     if changes := spec_differences(read_object(folder / SPEC), experiment, folder / SPEC):
         raise InputError.of(str(folder), f"was trained by another spec ({changes[0]})")
-    data = folder.absolute().parents[1] / DATA_NAME
+    data = folder.absolute().parent.parent / DATA_NAME
     if data.is_file() and (known := read_object(data).get("fingerprint")) != manifest.data:
         was, now = manifest.data[:12], str(known)[:12]
         raise InputError.of(str(folder), f"was trained on other data (fingerprint {was}, the run's is {now})")

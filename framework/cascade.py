@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 import torch
@@ -81,25 +81,73 @@ class Cascade:
         video: Tensor = generator(noise[index], y, x_l, span)
         return video
 
+    def lengths(self, frames: int | None = None) -> list[int]:
+        """Frames of every stage's video when the last one's has ``frames``; default its clip's."""
+        lengths = [self.clip.frames if frames is None else frames]
+        for link in self.links[:0:-1]:
+            needed = link.generator.source_span(Span.whole(lengths[0]))
+            lengths.insert(0, lengths[0] if needed is None else needed.total)
+        return lengths
+
     @torch.no_grad()
-    def videos(self, noise: Sequence[Tensor], y: Tensor | None) -> dict[str, Tensor]:
+    def stream(
+        self,
+        noise: Sequence[Tensor],
+        y: Tensor | None,
+        frames: int | None = None,
+        source: Iterable[Tensor] | None = None,
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Every stage's video in pieces, all stages side by side: a later stage's are made as its source's come.
+
+        Nothing that is held grows with the length of the videos, for generators that stream.
+
+        Args:
+            noise: one ``(B, noise_dim)`` per stage.
+            y: class indices ``(B,)`` or None.
+            frames: length of the last stage's video; default its clip's.
+            source: the low-resolution frames ``(B, n, C_l, H_l, W_l)`` in order, where the first stage of this
+                cascade upsamples; else None.
+
+        Yields:
+            tuple: a stage's name and its next frames ``(B, m, C, H, W)``, values in [-1, 1].
+        """
+        made: list[tuple[str, Tensor]] = []
+        pieces = source
+        for link, z, length in zip(self.links, noise, self.lengths(frames), strict=True):
+            pieces = _noted(link.name, link.generator.stream(z, y, pieces, length, link.window), made)
+        for _ in pieces or ():
+            yield from made
+            made.clear()
+        yield from made
+
+    def videos(self, noise: Sequence[Tensor], y: Tensor | None, frames: int | None = None) -> dict[str, Tensor]:
         """Every stage's whole videos ``(B, T, C, H, W)`` by name, each the unrolling of the one before."""
-        videos: dict[str, Tensor] = {}
-        x_l = None
-        for link, z in zip(self.links, noise, strict=True):
-            x_l = unroll(link.generator, z, y, x_l, link.clip.frames, link.window)
-            videos[link.name] = x_l
-        return videos
+        pieces: dict[str, list[Tensor]] = {link.name: [] for link in self.links}
+        for name, piece in self.stream(noise, y, frames):
+            pieces[name].append(piece)
+        return {name: torch.cat(parts, dim=1) for name, parts in pieces.items()}
+
+    @torch.no_grad()
+    def last(self, noise: Sequence[Tensor], y: Tensor | None, frames: int | None = None) -> Iterator[Tensor]:
+        """The last stage's video in pieces ``(B, n, C, H, W)``."""
+        for name, piece in self.stream(noise, y, frames):
+            if name == self.links[-1].name:
+                yield piece
+
+
+def _noted(name: str, pieces: Iterable[Tensor], made: list[tuple[str, Tensor]]) -> Iterator[Tensor]:
+    for piece in pieces:
+        made.append((name, piece))
+        yield piece
 
 
 @torch.no_grad()
 def unroll(generator: Generator, z: Tensor, y: Tensor | None, x_l: Tensor | None, frames: int, window: int) -> Tensor:
-    """Whole videos of ``frames`` frames, generated ``window`` frames at a time.
+    """Whole videos of ``frames`` frames, generated ``window`` frames at a time (section 3.2).
 
-    Equal to generating all frames at once, but the memory of the features is that of a window and the
-    frames it depends on. That holds with the batch's own statistics too, since they are those of each frame, for
-    generators that say ``statistics_in_windows``.
-    A generator that depends on frames without bound is run at once.
+    Equal to generating all frames at once, but the memory of the features is that of a window. That holds with the
+    batch's own statistics too, since they are those of each frame, for generators that say
+    ``statistics_in_windows``.
 
     Args:
         generator: in evaluation mode, or with its norms set by a context of ``components.layers``.
@@ -112,12 +160,5 @@ def unroll(generator: Generator, z: Tensor, y: Tensor | None, x_l: Tensor | None
     Returns:
         Tensor: ``(B, frames, C, H, W)``, values in [-1, 1].
     """
-    field = generator.field_of_view
-    step = frames if field.past is None or field.future is None else window
-    parts = []
-    for start in range(0, frames, step):
-        span = Span(start, min(start + step, frames), frames)
-        needed = generator.source_span(span)
-        part = None if x_l is None or needed is None else x_l[:, needed.start : needed.stop]
-        parts.append(generator(z, y, part, span))
-    return torch.cat(parts, dim=1)
+    source = None if x_l is None else [x_l]
+    return torch.cat(list(generator.stream(z, y, source, frames, window)), dim=1)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from components.generators import Generator
-from components.layers import standing_statistics
 from framework.adversarial_stage import AdversarialStage
-from framework.artifact import manifest_digest, save_artifact
-from framework.cascade import unroll
+from framework.artifact import save_artifact
 from framework.experiment import Experiment, Training
 from framework.graph import Stage
-from framework.randomness import reseed
 from framework.run_folder import RunFolder
 from framework.stage_data import StageClips
+from framework.statistics import estimate
 from framework.stopping import StopSignals
-from registry.progress import Progress
 
 
 def finish_stage(
@@ -35,6 +33,7 @@ def finish_stage(
     Raises:
         Stopped: asked to by a signal; the same command does it again.
     """
+    training = experiment.training_of(stage)
     average = None if model.average is None else model.average.generator(model.generator)
     for generator in filter(None, (model.generator, average)):
         estimate_statistics(experiment, stage, model, generator, clips, signals)
@@ -43,16 +42,18 @@ def finish_stage(
         experiment,
         model.generator,
         average,
+        source=run.artifact(stage.source) if stage.source else None,
         stage=stage.name,
-        iterations=experiment.training_of(stage).iterations,
+        iterations=training.iterations,
         statistics_frames=stage.clip.frames,
+        statistics_passes=training.standing_passes,
+        statistics_batch=training.standing_batch,
         data=clips.dataset.fingerprint,
         classes=clips.dataset.classes if experiment.graph.classes else None,
-        source=manifest_digest(run.artifact(stage.source)) if stage.source else None,
+        class_counts=clips.class_counts() if experiment.graph.classes else None,
     )
 
 
-@torch.no_grad()
 def estimate_statistics(
     experiment: Experiment,
     stage: Stage,
@@ -61,21 +62,28 @@ def estimate_statistics(
     clips: StageClips,
     signals: StopSignals,
 ) -> None:
-    """Standing statistics: batch-norm statistics of every timestep of the whole clip (appendix A)."""
+    """Standing statistics of every timestep of the stage's whole clip (appendix A)."""
     training = experiment.training_of(stage)
-    batch, device = training.standing_batch, model.device
-    with standing_statistics(generator, stage.clip.frames), uncompiled(training):
-        for number in Progress(iterable=range(training.standing_passes), desc=f"statistics {stage.name}", unit="pass"):
-            if signals.agreed_stop():
-                raise signals.stop(f"the statistics of {stage.name}")
-            reseed(experiment.seed, stage.name, "statistics", number)
-            labels = clips.labels(batch, torch.default_generator).to(device) if experiment.graph.classes else None
-            z = torch.randn(batch, generator.noise_dim, device=device)
-            x_l = None
-            if model.sources is not None:
-                noise = model.sources.noise(batch)
-                x_l = model.sources.videos(noise, labels)[model.sources.links[-1].name]
-            unroll(generator, z, labels, x_l, stage.clip.frames, statistics_window(stage, generator))
+
+    def labels(count: int) -> Tensor | None:
+        return clips.labels(count, torch.default_generator) if experiment.graph.classes else None
+
+    def before_pass() -> None:
+        if signals.agreed_stop():
+            raise signals.stop(f"the statistics of {stage.name}")
+
+    with uncompiled(training):
+        estimate(
+            generator,
+            model.sources,
+            stage.clip.frames,
+            statistics_window(stage, generator),
+            labels,
+            passes=training.standing_passes,
+            batch=training.standing_batch,
+            place=(experiment.seed, stage.name),
+            before_pass=before_pass,
+        )
 
 
 def uncompiled(training: Training) -> AbstractContextManager[None]:

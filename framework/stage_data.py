@@ -6,6 +6,7 @@ and from the smallest level of the store that holds their pixels. Values are tho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -118,6 +119,11 @@ class StageClips(Dataset[dict[str, Any]]):
         """Labels of ``count`` clips drawn with replacement, int64 ``(count,)``: the mix of classes that trains."""
         places = torch.randint(len(self._sampler), (count,), generator=generator)
         return torch.tensor([self.dataset.label(int(self._sampler.clips[place])) for place in places])
+
+    def class_counts(self) -> tuple[int, ...]:
+        """How many of the clips are of each class."""
+        counts = Counter(self.dataset.label(int(clip)) for clip in self._sampler.clips)
+        return tuple(counts[label] for label in range(len(self.dataset.classes or ())))
 
 
 class PositionBatches:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from torch import Tensor, nn
 
 from components.clip import Clip, FieldOfView, Span
@@ -25,6 +27,8 @@ class DVDGenerator(Generator):
         embedding_dim: length of a class's embedding.
         attention: resolutions after whose unit self-attention over height and width follows (not in the paper).
     """
+
+    statistics_in_windows = True
 
     def __init__(
         self,
@@ -68,6 +72,23 @@ class DVDGenerator(Generator):
         condition = self.conditioning(z, y)
         video: Tensor = self.trunk(condition, span or Span.whole(self.clip.frames))
         return video
+
+    def reach_of_ends(self) -> FieldOfView:
+        """Frames know of those before them alone: the end is felt by none."""
+        return self.trunk.field_of_view
+
+    def stream(
+        self, z: Tensor, y: Tensor | None, source: Iterable[Tensor] | None, frames: int, window: int
+    ) -> Iterator[Tensor]:
+        """Generate a whole video in pieces, carrying the ConvGRUs' states along; see :meth:`Generator.stream`.
+
+        Raises:
+            InputError: a source was given, or an argument has a wrong shape.
+        """
+        if source is not None:
+            raise InputError.of("source", "a low-resolution video was given to a base generator", allowed="None")
+        pieces = [min(window, frames - start) for start in range(0, frames, window)]
+        yield from self.trunk.stream(self.conditioning(z, y), frames, pieces)
 
     def recomputable(self) -> list[nn.Module]:
         """The units."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.clip import Clip, FieldOfView, Span
+from components.generators.streaming import FrameBuffer
 from components.generators.unit import GeneratorUnit
 from components.layers import ConditionalBatchNorm, conv2d, fold_time, linear, unfold_time
 from registry import InputError
@@ -100,15 +101,61 @@ class Trunk(nn.Module):
         for unit in units[:0:-1]:
             outputs.insert(0, outputs[0].widened(unit.field_of_view))
         held = outputs[0].widened(units[0].field_of_view)
-        # Channels-last: the faster memory format, here and on GPUs; all layers keep it.
-        x = self.to_features(condition).unflatten(1, (-1, INITIAL_SIZE, INITIAL_SIZE))
-        x = x.contiguous(memory_format=torch.channels_last).unsqueeze(1).expand(-1, held.frames, -1, -1, -1)
+        x = self._features(condition, held.frames)
         for unit, wanted in zip(units, outputs, strict=True):
             x = unit(x, condition, held, wanted, None if low is None else low[:, wanted.within(outputs[0])])
             held = wanted
-        x = F.relu(self.norm(x, condition, span.start))
+        return self._head(x, condition, span.start)
+
+    def stream(self, condition: Tensor, total: int, pieces: Iterable[Tensor | int]) -> Iterator[Tensor]:
+        """Generate a whole video of ``total`` frames in pieces: the frames of :meth:`forward`, each computed once.
+
+        Every temporal layer goes on from where it was, so nothing grows with the length of the video; the frames come
+        :attr:`low_field_of_view`'s future later than the pieces that they are made of.
+
+        Args:
+            condition: ``(B, condition_dim)``.
+            total: frames of the video.
+            pieces: frames of the low-resolution video in the output's time, ``(B, n, C_l, H_l, W_l)`` each; or the
+                numbers of frames n, where there is no such video.
+
+        Yields:
+            Tensor: the next frames ``(B, m, C, H, W)``, values in [-1, 1].
+        """
+        units = self._units()
+        layers = [unit.stream(condition, total) for unit in units]
+        low, reached, fed = FrameBuffer(), 0, 0
+        for piece in pieces:
+            if isinstance(piece, Tensor):
+                low.push(piece)
+            reached += piece if isinstance(piece, int) else piece.shape[1]
+            # The first layer's input is the same at every frame: it need not wait for the frames after.
+            ahead = min(reached + layers[0].future, total)
+            x: Tensor | None = self._features(condition, ahead - fed)
+            fed, start = ahead, 0
+            for unit, layer in zip(units, layers, strict=True):
+                start = layer.done
+                x = None if x is None else layer.push(x, reached)
+                if x is None:
+                    break
+                beside = low.frames(start, layer.done) if low.stop else None
+                x = unit.blocks(x, condition, start, beside)
+            low.drop(layers[-1].done)
+            if x is not None:
+                yield self._head(x, condition, start)
+
+    def _features(self, condition: Tensor, frames: int) -> Tensor:
+        """The first unit's input ``(B, frames, C, 4, 4)``, the same at every frame."""
+        # Channels-last: the faster memory format, here and on GPUs; all layers keep it.
+        x: Tensor = self.to_features(condition).unflatten(1, (-1, INITIAL_SIZE, INITIAL_SIZE))
+        return x.contiguous(memory_format=torch.channels_last).unsqueeze(1).expand(-1, frames, -1, -1, -1)
+
+    def _head(self, x: Tensor, condition: Tensor, start: int) -> Tensor:
+        """The last unit's output as pixels."""
+        frames = x.shape[1]
+        x = F.relu(self.norm(x, condition, start))
         pixels = self.to_pixels(fold_time(x)).to(condition.dtype)  # under autocast, too, videos are float32
-        return unfold_time(torch.tanh(pixels), span.frames)
+        return unfold_time(torch.tanh(pixels), frames)
 
     def _units(self) -> list[GeneratorUnit]:
         return [unit for unit in self.units if isinstance(unit, GeneratorUnit)]

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.clip import Clip, FieldOfView, Span
+from components.generators.streaming import LayerStream
 from components.layers import GeneratorBlock2d, GeneratorBlock3d, SeparableAttention, conv2d, fold_time, unfold_time
 
 
@@ -70,13 +71,35 @@ class GeneratorUnit(nn.Module):
         Returns:
             Tensor: ``(B, wanted.frames, channels, H', W')``.
         """
-        normalised = isinstance(self.temporal, GeneratorBlock3d)
-        x = self.temporal(x, condition, held.start) if normalised else self.temporal(x)
-        x = self._with_low("temporal", x[:, wanted.within(held)], low)
-        x = self._with_low("block1", self.block1(x, condition, wanted.start), low)
-        x = self._with_low("block2", self.block2(x, condition, wanted.start), low)
+        x = self._over_time(x, condition, held.start)
+        return self.blocks(x[:, wanted.within(held)], condition, wanted.start, low)
+
+    def stream(self, condition: Tensor, total: int) -> LayerStream:
+        """The temporal layer for a video of ``total`` frames that comes in pieces; :meth:`blocks` are what follows."""
+        return LayerStream(self.temporal, lambda x, start: self._over_time(x, condition, start), total)
+
+    def blocks(self, x: Tensor, condition: Tensor, start: int, low: Tensor | None = None) -> Tensor:
+        """What comes after the temporal layer, frame by frame.
+
+        Args:
+            x: the temporal layer's output ``(B, T, C, H, W)``.
+            condition: ``(B, condition_dim)``.
+            start: which frame of its video the first frame of ``x`` is.
+            low: x_l at these frames, ``(B, T, C_l, H_l, W_l)``.
+
+        Returns:
+            Tensor: ``(B, T, channels, H', W')``.
+        """
+        x = self._with_low("temporal", x, low)
+        x = self._with_low("block1", self.block1(x, condition, start), low)
+        x = self._with_low("block2", self.block2(x, condition, start), low)
         attended: Tensor = self.attention(x)
         return attended
+
+    def _over_time(self, x: Tensor, condition: Tensor, start: int) -> Tensor:
+        normalised = isinstance(self.temporal, GeneratorBlock3d)
+        layered: Tensor = self.temporal(x, condition, start) if normalised else self.temporal(x)
+        return layered
 
     def _with_low(self, layer: str, x: Tensor, low: Tensor | None) -> Tensor:
         if low is None or layer not in self.from_low:

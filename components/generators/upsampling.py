@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from components.checks import check_shape
 from components.clip import Clip, FieldOfView, Span
 from components.generators.base import Generator
 from components.generators.conditioning import Conditioning
+from components.generators.streaming import split
 from components.generators.trunk import INITIAL_SIZE, Trunk
 from components.layers import ConvGRU, GeneratorBlock3d, SeparableConv3d
 from components.views.base import View
@@ -96,7 +98,7 @@ class UpsamplingGenerator(Generator):
         """Generate the frames ``span`` of a video; see :meth:`Generator.forward`.
 
         Raises:
-            InputError: an argument has a wrong shape, or is missing, or has no place here.
+            InputError: an argument has a wrong shape, or is missing.
         """
         low = self.low
         if x_l is None:
@@ -109,6 +111,33 @@ class UpsamplingGenerator(Generator):
         condition = self.conditioning(z, y)
         video: Tensor = self.trunk(condition, span, self._repeated(x_l, span))
         return video
+
+    def reach_of_ends(self) -> FieldOfView:
+        """Every unit's temporal layer is padded, the first one's too."""
+        return self.trunk.field_of_view
+
+    def stream(
+        self, z: Tensor, y: Tensor | None, source: Iterable[Tensor] | None, frames: int, window: int
+    ) -> Iterator[Tensor]:
+        """Generate a whole video in pieces, each frame once; see :meth:`Generator.stream`.
+
+        Raises:
+            InputError: an argument has a wrong shape, or the source is missing.
+        """
+        low = self.low
+        if source is None:
+            raise InputError.of("source", "is missing: the generator upsamples", allowed="the source stage's frames")
+
+        def repeated() -> Iterator[Tensor]:
+            left = frames
+            for piece in split(source, max(1, window // self.time)):
+                check_shape("source", piece, len(z), "T_l", low.channels, low.height, low.width)
+                longer = piece.repeat_interleave(self.time, dim=1)[:, :left]
+                left -= longer.shape[1]
+                if longer.shape[1]:
+                    yield longer
+
+        yield from self.trunk.stream(self.conditioning(z, y), frames, repeated())
 
     def recomputable(self) -> list[nn.Module]:
         """The units."""

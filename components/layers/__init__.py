@@ -11,8 +11,9 @@ from components.layers.init import orthogonal_init_
 from components.layers.recompute import recompute
 from components.layers.separable_conv3d import SeparableConv3d
 from components.layers.spectral_norm import held_singular_vectors, settle_singular_vectors, spectral_norm
-from components.layers.standing_statistics import batch_statistics, reserve_statistics, standing_statistics
+from components.layers.standing_statistics import batch_statistics, follow, reserve_statistics, standing_statistics
 from components.layers.sync_batch_norm import synchronize_batch_norms
+from components.layers.timeline import Timeline
 
 __all__ = [
     "ConditionalBatchNorm",
@@ -24,11 +25,13 @@ __all__ = [
     "SeparableAttention",
     "SeparableConv3d",
     "Statistics",
+    "Timeline",
     "batch_statistics",
     "conv2d",
     "conv3d",
     "embedding",
     "fold_time",
+    "follow",
     "held_singular_vectors",
     "linear",
     "orthogonal_init_",

@@ -13,6 +13,7 @@ from components.layers.factories import linear
 from components.layers.moments import moments
 from components.layers.precision import widened
 from components.layers.recompute import recomputing
+from components.layers.timeline import Timeline
 from registry import InputError
 
 
@@ -60,6 +61,8 @@ class ConditionalBatchNorm(nn.Module):
         self.momentum = momentum
         self.statistics: Statistics | None = None
         """What to normalise with; None follows the module's mode. Set by the contexts of ``standing_statistics``."""
+        self.timeline: Timeline | None = None
+        """Which running statistics belong to which frame; None has the t-th row belong to frame t."""
         self.gain = linear(condition_dim, channels, bias=False)
         self.bias = linear(condition_dim, channels, bias=False)
         self.register_buffer("running_mean", torch.zeros(0, channels))
@@ -113,6 +116,9 @@ class ConditionalBatchNorm(nn.Module):
         return torch.addcmul(_over_space(shift), x, _over_space(scale)).to(x.dtype)
 
     def _running(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        if self.timeline is not None:
+            rows = self.timeline.rows(start, stop).to(self.running_mean.device)
+            return self.running_mean[rows], self.running_var[rows]
         if stop > self.frames:
             raise InputError.of(
                 "statistics",

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from torch import nn
 
 from components.layers.conditional_batch_norm import ConditionalBatchNorm, Statistics
+from components.layers.timeline import Timeline
 
 
 def conditional_batch_norms(module: nn.Module) -> list[ConditionalBatchNorm]:
@@ -23,6 +24,12 @@ def reserve_statistics(module: nn.Module, frames: int) -> None:
     """
     for norm in conditional_batch_norms(module):
         norm.reserve_statistics(frames)
+
+
+def follow(module: nn.Module, timeline: Timeline | None) -> None:
+    """Have every norm in ``module`` take its running statistics by ``timeline``; None takes frame t's for frame t."""
+    for norm in conditional_batch_norms(module):
+        norm.timeline = timeline
 
 
 @contextmanager

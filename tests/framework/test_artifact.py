@@ -11,7 +11,7 @@ from tiny_runs import GENERATOR, copy_of, flip_byte, run_of, two_stages
 
 from framework import artifact as module
 from framework import dump, load, use
-from framework.artifact import load_cascade, load_link, manifest_digest, read_manifest, save_artifact
+from framework.artifact import load_cascade, load_link, read_manifest, save_artifact
 from framework.build import build_generator
 from framework.checkpoint import file_digest
 from registry import InputError
@@ -37,7 +37,10 @@ def save(folder, generators, stage="base", source=None) -> None:
         "iterations": 4,
         "statistics_frames": EXPERIMENT.graph[stage].clip.frames,
         "data": "f",
+        "statistics_passes": 3,
+        "statistics_batch": 4,
         "classes": ("a", "b", "c", "d"),
+        "class_counts": (1, 2, 3, 4),
     }
     save_artifact(folder / stage, EXPERIMENT, generators[stage], **facts, source=source)
 
@@ -46,7 +49,7 @@ def save(folder, generators, stage="base", source=None) -> None:
 def saved(tmp_path, generators):
     """The folder of the two artifacts."""
     save(tmp_path, generators)
-    save(tmp_path, generators, "full", manifest_digest(tmp_path / "base"))
+    save(tmp_path, generators, "full", tmp_path / "base")
     return tmp_path
 
 
