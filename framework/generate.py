@@ -1,28 +1,33 @@
-"""Generate from a run: samples of every stage, as films, pictures or a Zarr group."""
+"""Generate from trained stages: samples of every stage, frame by frame into films, pictures or a Zarr group."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
-import zarr
+from mmengine.device import get_device
 from torch import Tensor
 
-from framework.artifact import load_cascade, read_manifest
+from components import ranks
+from framework.artifact import versions
 from framework.cascade import Cascade
-from framework.checkpoint import naming
-from framework.pictures import FILM_RATE, contact_sheet, save_film, save_gif, save_picture, side_by_side, to_pixels
+from framework.checkpoint import write_whole
+from framework.outputs import Film, Output, Sheet, Track, ZarrGroup, make_group
+from framework.pictures import FILM_RATE, to_pixels
 from framework.randomness import generator_at
-from framework.run_folder import RunFolder
+from framework.together import on_first, together
+from framework.trained import Loaded, Trained, find, open_cascade
 from registry import InputError
+from registry.cli import note
 from registry.progress import Progress
 
 FORMATS = ("mp4", "png", "gif", "zarr")
-BATCH = 8
-"""Samples generated at a time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,49 +38,107 @@ class Request:
     """The last stage of the cascade; None is the last one of the graph."""
     count: int = 8
     frames: int | None = None
-    """Length of the video; None is the stage's own."""
+    """Length of the last stage's videos, any; None is its clip's."""
     label: str | None = None
     """Name of a class; None takes the classes in turn."""
     sigma: float = 1.0
     """Standard deviation of the noise; the paper's pictures are made at 0.5."""
     seed: int = 0
+    between: tuple[int, int] | None = None
+    """Two sample numbers: the samples are steps from the noise of the one to that of the other."""
     formats: tuple[str, ...] = ("mp4", "png")
     rate: int = FILM_RATE
     """Frames per second of films."""
+    batch: int = 8
+    """Samples generated at a time; those of a batch share a film and a picture."""
 
 
-@torch.no_grad()
-def generate(run: RunFolder, request: Request, out: Path) -> list[Path]:
-    """Generate videos of the run's cascade into ``out``.
+Source = Callable[[int], Iterable[Tensor]]
+"""Low-resolution frames ``(batch, n, C, H, W)`` in order, for so many samples."""
 
-    Sample ``k`` depends on the seed and on ``k`` alone, not on how many samples are made.
+
+def generate(path: Path, request: Request, out: Path | None = None) -> list[Path]:
+    """Generate videos of the cascade in ``path``, a run or an artifact, into ``out``.
+
+    Sample ``k`` depends on the seed and on ``k`` alone, not on how many samples are made, nor on who makes it: several
+    ranks share the batches. Memory does not grow with the length of the videos.
 
     Returns:
-        The files and folders written.
+        The files and folders written; by rank 0 and, for films and pictures, by the other ranks.
 
     Raises:
-        InputError: a stage is unknown or not trained, an artifact is damaged, a class is unknown, or a
-            length was asked for that the stage has no batch-norm statistics of. Nothing is written then.
+        InputError: a stage is unknown or not trained, an artifact is damaged or does not belong to the others, or a
+            class is unknown. Nothing is written then.
     """
-    experiment = run.experiment()
-    name = request.stage or _only_leaf(experiment.graph.leaves())
-    chain = experiment.graph.chain(name)
-    cascade = load_cascade(run.artifacts(experiment), experiment, name)
-    _check_length(request, cascade)
-    labels = _labels(request, read_manifest(run.artifact(chain[-1].name)).classes)
-    cascade.to("cuda" if torch.cuda.is_available() else "cpu")
+    trained = together(lambda: find(path, request.stage))
+    loaded = together(lambda: open_cascade(trained, request.frames))
+    labels = together(lambda: class_labels(request, trained.classes))
+    return write_videos(trained, loaded, request, labels, out or default_folder(trained))
 
-    parts: list[dict[str, Tensor]] = []
-    numbers = range(request.count)
-    with Progress(total=request.count, desc="generate", unit="video") as bar:
-        for first in range(0, request.count, BATCH):
-            batch = numbers[first : first + BATCH]
-            noise = sample_noise(cascade, request.seed, batch, request.sigma)
-            y = None if labels is None else labels[first : first + BATCH].to(cascade.device)
-            parts.append({stage: video.cpu() for stage, video in cascade.videos(noise, y).items()})
-            bar.update(len(batch))
-    videos = {stage: torch.cat([part[stage] for part in parts]) for stage in parts[0]}
-    return _write(videos, request, out / f"{experiment.name}_{name}", labels)
+
+def default_folder(trained: Trained) -> Path:
+    """Where videos go unless somebody says otherwise: into the run, or the working directory."""
+    return Path("generated") if trained.run is None else trained.run.path / "generated"
+
+
+def write_videos(
+    trained: Trained,
+    loaded: Loaded,
+    request: Request,
+    labels: Tensor | None,
+    out: Path,
+    source: Source | None = None,
+    about: dict[str, Any] | None = None,
+) -> list[Path]:
+    """Generate the samples of ``request`` in batches, each straight into its files.
+
+    Args:
+        trained: whose videos they are.
+        loaded: its cascade.
+        request: what to generate.
+        labels: the class of every sample, or None.
+        out: folder of the files.
+        source: where the low-resolution frames come from that the first stage upsamples; None where it is a base.
+        about: more to say in the file that describes the others.
+
+    Returns:
+        The files and folders that this rank wrote.
+    """
+    cascade = loaded.cascade.to(get_device())
+    clips, lengths = [link.clip for link in cascade.links], cascade.lengths(request.frames)
+    tracks = [
+        Track(link.name, length, clip.height, clip.width)
+        for link, length, clip in zip(cascade.links, lengths, clips, strict=True)
+    ]
+    for link, length in zip(cascade.links, lengths, strict=True):
+        if length != link.clip.frames:
+            note(f"{link.name}: {length} frames, batch-norm statistics {loaded.statistics[link.name]}")
+    stem = _stem(trained, request, lengths[-1])
+    described = _description(trained, loaded, request, labels, lengths) | (about or {})
+    together(lambda: out.mkdir(parents=True, exist_ok=True))
+    batches = _batches(request)
+    mine = batches[ranks.rank() :: ranks.world()]
+    paths: list[Path] = []
+    with ExitStack() as stack:
+        group = _shared_group(out / f"{stem}.zarr", tracks, request, described, stack)
+        with Progress(
+            total=sum(map(len, mine)) * lengths[-1], desc=f"generate {cascade.links[-1].name}", unit="frame"
+        ) as bar:
+            for numbers in mine:
+                name = stem if len(batches) == 1 else f"{stem}_{numbers[0]:06d}-{numbers[-1]:06d}"
+                outputs = _files(out / name, tracks, request, len(numbers))
+                if group is not None:
+                    group.at(numbers[0])
+                _fill(cascade, request, numbers, labels, source, [*outputs, *([group] if group else [])], bar)
+                paths += [output.path for output in outputs]
+        together(lambda: None)  # the group is whole when all ranks are done
+    if group is not None:
+        on_first(group.close)
+        paths = [group.path, *paths] if ranks.rank() == 0 else paths
+    paths.sort(key=lambda path: request.formats.index(path.suffix[1:]))
+    described_in = out / f"{stem}.json"
+    on_first(partial(write_whole, described_in, json.dumps(described, indent=2) + "\n"))
+    return [*paths, described_in] if ranks.rank() == 0 else paths
 
 
 def sample_noise(cascade: Cascade, seed: int, numbers: Sequence[int], sigma: float) -> list[Tensor]:
@@ -87,57 +150,146 @@ def sample_noise(cascade: Cascade, seed: int, numbers: Sequence[int], sigma: flo
     return noise
 
 
-def _only_leaf(leaves: Sequence[object]) -> str:
-    names = [str(getattr(leaf, "name")) for leaf in leaves]  # noqa: B009
-    if len(names) > 1:
-        raise InputError.of("--stage", "the cascade has several ends; say which", allowed=", ".join(names))
-    return names[0]
+def noise_between(cascade: Cascade, seed: int, ends: tuple[int, int], places: Tensor, sigma: float) -> list[Tensor]:
+    """Noise on the way from the sample ``ends[0]`` to ``ends[1]``: on the great circle, where noise is as likely.
+
+    Args:
+        cascade: whose stages' noise it is.
+        seed: of the samples.
+        ends: their numbers.
+        places: ``(B,)`` in [0, 1], how far on the way.
+        sigma: standard deviation of the ends.
+
+    Returns:
+        For every stage ``(B, noise_dim)``.
+    """
+    return [spherical(z[0], z[1], places.to(z.device)) for z in sample_noise(cascade, seed, ends, sigma)]
 
 
-def _check_length(request: Request, cascade: Cascade) -> None:
-    if request.frames not in (None, cascade.clip.frames):
-        raise InputError.of(
-            "--frames",
-            f"{request.frames} frames: other lengths than the trained clip's are not built yet",
-            allowed=str(cascade.clip.frames),
-        )
+def spherical(start: Tensor, end: Tensor, places: Tensor) -> Tensor:
+    """Spherical interpolation (Shoemake, 1985) between two vectors ``(D,)`` at ``places`` ``(B,)``: ``(B, D)``.
+
+    The length goes evenly from the one's to the other's. Vectors in one line are interpolated straight.
+    """
+    lengths = torch.lerp(start.norm(), end.norm(), places)[:, None]
+    one, other = (vector / vector.norm().clamp(min=1e-12) for vector in (start, end))
+    angle = torch.arccos((one @ other).clamp(-1, 1))
+    if angle.sin().abs() < 1e-6:
+        return torch.lerp(start, end, places[:, None])
+    way = (torch.sin((1 - places) * angle)[:, None] * one + torch.sin(places * angle)[:, None] * other) / angle.sin()
+    between: Tensor = way * lengths
+    return between
 
 
-def _labels(request: Request, classes: Sequence[str] | None) -> Tensor | None:
-    """The class of every sample, int64 ``(count,)``; None when unconditional."""
+def class_labels(request: Request, classes: Sequence[str] | None) -> Tensor | None:
+    """The class of every sample, int64 ``(count,)``; None when unconditional.
+
+    Raises:
+        InputError: there is no class of that name.
+    """
     if classes is None:
         if request.label is not None:
             raise InputError.of("--label", f"{request.label!r}: the cascade is unconditional", allowed="no --label")
         return None
     if request.label is None:
+        if request.between is not None:
+            return torch.full((request.count,), request.between[0] % len(classes))
         return torch.arange(request.count) % len(classes)
     if request.label not in classes:
         raise InputError.unknown("--label", "class", request.label, classes)
     return torch.full((request.count,), list(classes).index(request.label))
 
 
-def _write(videos: Mapping[str, Tensor], request: Request, stem: Path, labels: Tensor | None) -> list[Path]:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    write: dict[str, Callable[[Path], None]] = {
-        "mp4": lambda path: save_film(path, side_by_side(videos), request.rate),
-        "png": lambda path: save_picture(path, contact_sheet(videos)),
-        "gif": lambda path: save_gif(path, side_by_side(videos), request.rate),
-        "zarr": lambda path: _save_zarr(path, videos, request, labels),
-    }
-    paths = []
+def _fill(
+    cascade: Cascade,
+    request: Request,
+    numbers: Sequence[int],
+    labels: Tensor | None,
+    source: Source | None,
+    outputs: Sequence[Output],
+    bar: Progress,
+) -> None:
+    """Generate the samples ``numbers`` into ``outputs``, and close those that are theirs alone."""
+    done: dict[str, int] = {link.name: 0 for link in cascade.links}
+    y = None if labels is None else labels[numbers[0] : numbers[-1] + 1].to(cascade.device)
+    low = None if source is None else source(len(numbers))
+    try:
+        for name, piece in cascade.stream(_noise(cascade, request, numbers), y, request.frames, low):
+            pixels = to_pixels(piece)
+            for output in outputs:
+                output.push(name, done[name], pixels)
+            done[name] += pixels.shape[1]
+            if name == cascade.links[-1].name:
+                bar.update(pixels.shape[0] * pixels.shape[1])
+        for output in outputs:
+            if not isinstance(output, ZarrGroup):
+                output.close()
+    except BaseException:
+        for output in outputs:
+            if not isinstance(output, ZarrGroup):
+                output.abandon()
+        raise
+
+
+def _noise(cascade: Cascade, request: Request, numbers: Sequence[int]) -> list[Tensor]:
+    if request.between is None:
+        return sample_noise(cascade, request.seed, numbers, request.sigma)
+    places = torch.tensor(list(numbers)) / max(1, request.count - 1)
+    return noise_between(cascade, request.seed, request.between, places, request.sigma)
+
+
+def _batches(request: Request) -> list[range]:
+    """The samples of every batch; small enough that all ranks have some."""
+    size = min(request.batch, -(-request.count // ranks.world()))
+    return [range(first, min(first + size, request.count)) for first in range(0, request.count, size)]
+
+
+def _files(stem: Path, tracks: Sequence[Track], request: Request, samples: int) -> list[Output]:
+    """The outputs that a batch has to itself."""
+    outputs: list[Output] = []
     for kind in request.formats:
         path = stem.with_name(f"{stem.name}.{kind}")
-        with naming(path):
-            write[kind](path)
-        paths.append(path)
-    return paths
+        if kind in ("mp4", "gif"):
+            outputs.append(Film(path, tracks, samples, request.rate))
+        elif kind == "png":
+            outputs.append(Sheet(path, tracks, samples))
+    return outputs
 
 
-def _save_zarr(path: Path, videos: Mapping[str, Tensor], request: Request, labels: Tensor | None) -> None:
-    """A Zarr group with an array ``(count, T, H, W, 3)``, uint8, for each stage."""
-    group = zarr.open_group(path, mode="w")
-    group.attrs["request"] = json.loads(json.dumps(attrs.asdict(request)))
-    group.attrs["labels"] = None if labels is None else labels.tolist()
-    for name, video in videos.items():
-        pixels = to_pixels(video)
-        group.create_array(name, data=pixels, chunks=(1, *pixels.shape[1:]))
+def _shared_group(
+    path: Path, tracks: Sequence[Track], request: Request, about: dict[str, Any], stack: ExitStack
+) -> ZarrGroup | None:
+    """The Zarr group of all samples, made by rank 0; left behind by none if something goes wrong."""
+    if "zarr" not in request.formats:
+        return None
+    on_first(partial(make_group, path, tracks, request.count, about))
+    group = ZarrGroup(path, tracks, request.count)
+
+    def abandon(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and ranks.rank() == 0:
+            group.abandon()
+
+    stack.push(abandon)
+    return group
+
+
+def _stem(trained: Trained, request: Request, frames: int) -> str:
+    length = "" if frames == trained.stages[-1].clip.frames else f"_{frames}_frames"
+    between = "" if request.between is None else "_{}_to_{}".format(*request.between)
+    return f"{trained.experiment.name}_{trained.name}{length}{between}"
+
+
+def _description(
+    trained: Trained, loaded: Loaded, request: Request, labels: Tensor | None, lengths: Sequence[int]
+) -> dict[str, Any]:
+    """What was made of what; plain data."""
+    return {
+        "request": json.loads(json.dumps(attrs.asdict(request))),
+        "labels": None if labels is None else labels.tolist(),
+        "classes": trained.classes,
+        "frames": {link.name: length for link, length in zip(loaded.cascade.links, lengths, strict=True)},
+        "statistics": loaded.statistics,
+        "artifact": trained.digest,
+        "data": trained.manifests[trained.name].data,
+        "versions": versions(),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +47,26 @@ def contact_sheet(videos: Mapping[str, Tensor]) -> Pixels:
         uint8 ``(H, W, 3)``.
     """
     stages = [to_pixels(video) for video in videos.values()]
-    side = max(stage.shape[2] for stage in stages)
-    least = min(stage.shape[1] for stage in stages)
+    shown = moments([stage.shape[1] for stage in stages])
+    return sheet([stage[:, chosen] for stage, chosen in zip(stages, shown, strict=True)])
+
+
+def moments(lengths: Sequence[int]) -> list[list[int]]:
+    """For stages of these lengths the frames that a contact sheet shows: the same moments of each."""
+    least = min(lengths)
     columns = min(MOST_COLUMNS, least)
-    shown = np.arange(columns) * least // columns  # frames of the stage with the fewest: moments that all stages have
+    shown = [column * least // columns for column in range(columns)]  # moments that all stages have
+    return [[moment * length // least for moment in shown] for length in lengths]
+
+
+def sheet(stages: Sequence[Pixels]) -> Pixels:
+    """The contact sheet of the moments to show, uint8 ``(samples, columns, H, W, 3)`` of each stage."""
+    side = max(stage.shape[2] for stage in stages)
     bands = []
     for sample in range(len(stages[0])):
-        rows = []
-        for stage in stages:
-            moments = shown * stage.shape[1] // least
-            rows.append(_tile([[_enlarge(stage[sample, moment], side) for moment in moments]], gap=1))
+        rows = [_tile([[_enlarge(frame, side) for frame in stage[sample]]], gap=1) for stage in stages]
         bands.append([_tile([[row] for row in rows], gap=1)])
-    return _enlarge_to(_tile(bands, gap=2 * GAP), least=64 * columns)
+    return _enlarge_to(_tile(bands, gap=2 * GAP), least=64 * stages[0].shape[1])
 
 
 def side_by_side(videos: Mapping[str, Tensor], columns: int = 2) -> Pixels:
@@ -73,17 +81,37 @@ def side_by_side(videos: Mapping[str, Tensor], columns: int = 2) -> Pixels:
     """
     stages = [to_pixels(video) for video in videos.values()]
     frames = max(stage.shape[1] for stage in stages)
-    side = max(stage.shape[2] for stage in stages)
-    side *= -(-LEAST_SIDE // side)
-    film = []
-    for time in range(frames):
-        samples = [
-            _tile([[_enlarge(stage[sample, time * stage.shape[1] // frames], side) for stage in stages]], gap=GAP)
-            for sample in range(len(stages[0]))
+    side = film_side(max(stage.shape[2] for stage in stages))
+    return np.stack(
+        [
+            compose([stage[:, time * stage.shape[1] // frames] for stage in stages], side, columns)
+            for time in range(frames)
         ]
-        samples += [np.full_like(samples[0], GROUND)] * (-len(samples) % columns)
-        film.append(_tile([samples[i : i + columns] for i in range(0, len(samples), columns)], gap=4 * GAP))
-    return _even(np.stack(film))
+    )
+
+
+def film_side(height: int) -> int:
+    """Pixels a side at which videos of ``height`` pixels are shown in films."""
+    return height * -(-LEAST_SIDE // height)
+
+
+def compose(stages: Sequence[Pixels], side: int, columns: int = 2) -> Pixels:
+    """One frame of a film.
+
+    Args:
+        stages: each stage's frame of every sample, uint8 ``(samples, H, W, 3)``.
+        side: pixels at which each is shown.
+        columns: samples in a row.
+
+    Returns:
+        uint8 ``(H, W, 3)``, H and W even as video encoders want them.
+    """
+    samples = [
+        _tile([[_enlarge(stage[sample], side) for stage in stages]], gap=GAP) for sample in range(len(stages[0]))
+    ]
+    columns = min(columns, len(samples))
+    samples += [np.full_like(samples[0], GROUND)] * (-len(samples) % columns)
+    return _even(_tile([samples[i : i + columns] for i in range(0, len(samples), columns)], gap=4 * GAP))
 
 
 def save_picture(path: Path, picture: Pixels) -> None:
@@ -101,16 +129,6 @@ def save_film(path: Path, film: Pixels, rate: int = FILM_RATE) -> None:
     partial = path.with_name(path.name + ".partial")
     with naming(path):
         write_video(partial, film, rate=rate)
-    partial.replace(path)
-
-
-def save_gif(path: Path, film: Pixels, rate: int) -> None:
-    """Write ``film``, uint8 ``(T, H, W, 3)``, as an endless GIF of ``rate`` frames per second."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    first, *rest = [Image.fromarray(frame) for frame in film]
-    with naming(path):
-        first.save(partial, format="gif", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0)
     partial.replace(path)
 
 
@@ -140,7 +158,7 @@ def _enlarge_to(picture: Pixels, least: int) -> Pixels:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _even(film: Pixels) -> Pixels:
-    """The film padded to an even height and width."""
-    pad = [(0, 0), (0, film.shape[1] % 2), (0, film.shape[2] % 2), (0, 0)]
-    return np.pad(film, pad, constant_values=GROUND)
+def _even(frame: Pixels) -> Pixels:
+    """The frame padded to an even height and width."""
+    pad = [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)]
+    return np.pad(frame, pad, constant_values=GROUND)

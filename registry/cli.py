@@ -97,6 +97,33 @@ def named_path(text: str) -> Path:
     return Path(text)
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument."""
+    return _at_least(text, 1)
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 0, as an argument."""
+    return _at_least(text, 0)
+
+
+def at_least_0(text: str) -> float:
+    """A finite number of at least 0, as an argument."""
+    if not 0 <= float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0")
+    return float(text)
+
+
+positive.__name__ = whole.__name__ = "whole number"  # argparse names them in its errors
+at_least_0.__name__ = "number"
+
+
+def _at_least(text: str, least: int) -> int:
+    if int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not at least {least}")
+    return int(text)
+
+
 def say(*lines: str) -> None:
     """Write ``lines`` to stdout, if this process :func:`speaks`."""
     if speaks():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from framework.pictures import contact_sheet, save_gif, save_picture, side_by_side, to_pixels
+from framework.pictures import contact_sheet, save_picture, side_by_side, to_pixels
 
 WHITE = 255
 
@@ -116,18 +116,12 @@ def test_films_are_large_enough_and_even(side, shown):
 
 
 def test_files_open_again(tmp_path):
-    """A PNG holds the very pixels; a GIF its frames at the asked pace, without end."""
+    """A PNG holds the very pixels."""
     film = np.zeros((3, 8, 6, 3), np.uint8)
     film[1, :4], film[2, :, :3] = 255, 255
     save_picture(tmp_path / "new" / "picture.png", film[1])
     assert (np.asarray(Image.open(tmp_path / "new/picture.png")) == film[1]).all()
-    save_gif(tmp_path / "film.gif", film, rate=10)
-    with Image.open(tmp_path / "film.gif") as gif:
-        assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (3, (6, 8), 100, 0)
-        for number in range(3):
-            gif.seek(number)
-            assert (np.asarray(gif.convert("RGB")) == film[number]).all()
-    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["film.gif", "picture.png"]
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["picture.png"]
 
 
 def test_a_full_disk_is_named(tmp_path):
@@ -139,9 +133,6 @@ def test_a_full_disk_is_named(tmp_path):
     try:
         with pytest.raises(OSError, match=r"File too large: '.*/picture\.png'"):
             save_picture(tmp_path / "picture.png", noise[0])
-        with pytest.raises(OSError, match=r"File too large: '.*/film\.gif'"):
-            save_gif(tmp_path / "film.gif", noise, rate=5)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.glob("*.png"))
-    assert not list(tmp_path.glob("*.gif"))

@@ -75,34 +75,42 @@ def test_as_the_readme_has_it(run, tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    files = [tmp_path / "out" / f"quickstart_full.{ending}" for ending in ("mp4", "png")]
+    files = [tmp_path / "out" / f"quickstart_full.{ending}" for ending in ("mp4", "png", "json")]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "".join(f"{file}\n" for file in files)
-    assert all(file.stat().st_size > 500 for file in files)
+    assert all(file.stat().st_size > 400 for file in files)
 
 
 def test_defaults(run, generate):
     """Without options: eight samples of the whole cascade beside the run, as film and picture."""
     code, out, err = generate(run)
     assert (code, err) == (0, "")
-    assert out == f"{run}/generated/quickstart_full.mp4\n{run}/generated/quickstart_full.png\n"
+    assert (
+        out
+        == f"{run}/generated/quickstart_full.mp4\n{run}/generated/quickstart_full.png\n{run}/generated/quickstart_full.json\n"
+    )
 
 
 def test_options_reach_the_request(run, generate, tmp_path):
     """Every option ends up in what the Zarr group says was asked for."""
-    options = "--stage base --count 3 --frames 2 --label square --sigma 0.25 --seed 11 --rate 7 --format zarr,gif"
-    code, out, _ = generate(run, *options.split(), "--out", tmp_path)
+    options = "--stage base --count 3 --frames 3 --label square --sigma 0.25 --seed 11 --rate 7 --format zarr,gif"
+    options += " --batch 4 --between 2 5"
+    code, out, err = generate(run, *options.split(), "--out", tmp_path)
     assert code == 0
-    assert out == f"{tmp_path}/quickstart_base.zarr\n{tmp_path}/quickstart_base.gif\n"
-    assert zarr.open_group(tmp_path / "quickstart_base.zarr", mode="r").attrs["request"] == {
+    stem = f"{tmp_path}/quickstart_base_3_frames_2_to_5"
+    assert out == f"{stem}.zarr\n{stem}.gif\n{stem}.json\n"
+    assert err == "note: base: 3 frames, batch-norm statistics of 2 frames, for 3 (frame 2 held), 1 passes of 2\n"
+    assert zarr.open_group(f"{stem}.zarr", mode="r").attrs["request"] == {
         "stage": "base",
         "count": 3,
-        "frames": 2,
+        "frames": 3,
         "label": "square",
         "sigma": 0.25,
         "seed": 11,
         "formats": ["zarr", "gif"],
         "rate": 7,
+        "between": [2, 5],
+        "batch": 4,
     }
 
 
@@ -114,7 +122,7 @@ def test_options_reach_the_request(run, generate, tmp_path):
         (["{}", "--label", "sqare"], "did you mean 'square'?"),
         (["{}", "--format", "mp5"], "error: --format: no format is called 'mp5'; allowed: gif, mp4, png, zarr"),
         (["{}", "--format", ""], "error: --format: no format is called ''"),
-        (["{}", "--frames", "100"], "error: --frames: 100 frames"),
+        (["{}", "--frames", "0"], "error: --frames: 0 is not at least 1"),
         (["{}", "--out", "/dev/null/out"], "error: /dev/null/out: Not a directory"),
     ],
 )
@@ -159,4 +167,4 @@ def test_help(generate):
     """It says what it does, and gives an example."""
     code, out, _ = generate("--help")
     assert code == 0
-    assert "example: python tools/generate.py runs/quickstart" in out
+    assert "examples: python tools/generate.py runs/quickstart" in out

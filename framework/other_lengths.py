@@ -1,0 +1,92 @@
+"""Statistics for videos of other lengths than the trained clips', as a step of its own before generating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+from torch import Tensor
+
+from framework.artifact import load_link, manifest_digest
+from framework.cascade import Cascade, Link
+from framework.plain_data import read_object
+from framework.statistics import estimate, note_digest, note_path, save, take
+from framework.trained import Trained, find
+
+
+def estimate_for(
+    path: Path, frames: int, stage: str | None = None, passes: int | None = None, batch: int | None = None
+) -> list[str]:
+    """Estimate every stage's statistics for videos of ``frames`` frames of the last one, from the base upwards.
+
+    What is there already, of as many passes, is not done again.
+
+    Args:
+        path: a run or an artifact.
+        frames: length of the last stage's videos.
+        stage: the last stage; default the graph's.
+        passes: forward passes; default as many as the stage's training.
+        batch: videos in each; default as many as the stage's training.
+
+    Returns:
+        A line for every stage.
+
+    Raises:
+        InputError: there is nothing trained, or it is damaged.
+    """
+    trained = find(path, stage)
+    links: list[Link] = []
+    for each in trained.stages:
+        source = trained.folders[each.source] if each.source else None
+        links.append(load_link(trained.folders[each.name], trained.experiment, each, source))
+    lengths = Cascade(links).to(get_device()).lengths(frames)
+    lines, below = [], None
+    for place, length in enumerate(lengths):
+        name, folder = links[place].name, trained.folders[links[place].name]
+        lines.append(f"{name}: {_ready(trained, links[: place + 1], length, below, passes, batch)}")
+        below = note_digest(folder, length)
+    return lines
+
+
+def _ready(
+    trained: Trained,
+    links: list[Link],
+    length: int,
+    below: str | None,
+    passes: int | None,
+    batch: int | None,
+) -> str:
+    """Have the last of ``links`` ready for videos of ``length`` frames; the ones before it are."""
+    link = links[-1]
+    folder, manifest = trained.folders[link.name], trained.manifests[link.name]
+    passes, batch = passes or manifest.statistics_passes, batch or manifest.statistics_batch
+    path = note_path(folder, length)
+    if length != manifest.statistics_frames and not _same(path, folder, below, passes, batch):
+        sources = Cascade(links[:-1]) if len(links) > 1 else None
+        seed = trained.experiment.seed
+        estimate(
+            link.generator,
+            sources,
+            length,
+            link.window if link.generator.statistics_in_windows else length,
+            lambda count: _labels(manifest.class_counts, count),
+            passes=passes,
+            batch=batch,
+            place=(seed, link.name),
+        )
+        save(link, folder, manifest, frames=length, passes=passes, batch=batch, seed=seed, source=below)
+    return f"{take(link, folder, manifest, length, below)} in {path.parent if path.is_file() else folder}"
+
+
+def _labels(counts: tuple[int, ...] | None, count: int) -> Tensor | None:
+    """Classes drawn with the mix that the stage was trained on, from torch's global generator."""
+    return None if counts is None else torch.multinomial(torch.tensor(counts, dtype=torch.float64), count, True)
+
+
+def _same(path: Path, artifact: Path, below: str | None, passes: int, batch: int) -> bool:
+    if not path.is_file():
+        return False
+    note = read_object(path)
+    found = (note.get("artifact"), note.get("source"), note.get("passes"), note.get("batch"))
+    return found == (manifest_digest(artifact), below, passes, batch)
