@@ -89,6 +89,7 @@ def write_videos(
     out: Path,
     source: Source | None = None,
     about: dict[str, Any] | None = None,
+    stem: str = "",
 ) -> list[Path]:
     """Generate the samples of ``request`` in batches, each straight into its files.
 
@@ -100,6 +101,7 @@ def write_videos(
         out: folder of the files.
         source: where the low-resolution frames come from that the first stage upsamples; None where it is a base.
         about: more to say in the file that describes the others.
+        stem: more for the files' names.
 
     Returns:
         The files and folders that this rank wrote.
@@ -113,7 +115,7 @@ def write_videos(
     for link, length in zip(cascade.links, lengths, strict=True):
         if length != link.clip.frames:
             note(f"{link.name}: {length} frames, batch-norm statistics {loaded.statistics[link.name]}")
-    stem = _stem(trained, request, lengths[-1])
+    stem = _stem(trained, request, lengths[-1]) + stem
     described = _description(trained, loaded, request, labels, lengths) | (about or {})
     together(lambda: out.mkdir(parents=True, exist_ok=True))
     batches = _batches(request)

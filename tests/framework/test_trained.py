@@ -1,0 +1,170 @@
+"""Trained stages wherever they are, and statistics of other lengths beside them."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from tiny_runs import copy_of, flip_byte
+
+from components.clip import Span
+from components.layers import Timeline
+from framework.generate import Request, generate, sample_noise
+from framework.other_lengths import estimate_for
+from framework.statistics import note_path
+from framework.trained import find, open_cascade
+from registry import InputError
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A run of one's own."""
+    return copy_of(trained, tmp_path / "run")
+
+
+def videos(path, frames=None, stage=None):
+    """Every stage's videos of three samples."""
+    loaded = open_cascade(find(path, stage), frames)
+    cascade = loaded.cascade
+    return cascade.videos(sample_noise(cascade, 0, range(3), 1.0), torch.tensor([0, 1, 2]), frames), loaded.statistics
+
+
+def test_an_artifact_generates_by_itself(run, tmp_path):
+    """Moved elsewhere, without its run, the last stage's folder alone makes all stages' videos, the same ones."""
+    expected, _ = videos(run.path)
+    alone = tmp_path / "elsewhere"
+    shutil.move(run.artifact("full"), alone)
+    shutil.rmtree(run.path)
+    found, _ = videos(alone)
+    assert list(found) == ["base", "full"]
+    for name, video in expected.items():
+        assert torch.equal(found[name], video)
+    assert list(videos(alone, stage="base")[0]) == ["base"]
+    assert find(alone).run is None
+    with pytest.raises(InputError, match="stage: no stage is called 'ful'; allowed: base, full; did you mean 'full'"):
+        find(alone, "ful")
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("generator.safetensors", "does not match the digest"),
+        ("source/generator.safetensors", "does not match the digest"),
+        ("source/spec.json", "does not match the digest"),
+        ("source/manifest.json", "was trained on another artifact|is damaged|format|is not|unknown"),
+    ],
+)
+def test_a_broken_chain_is_refused(run, tmp_path, file, says):
+    """Whatever is changed in the folder or in the source inside it is named, and nothing is written."""
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(run.artifact("full"), alone)
+    flip_byte(alone / file)
+    with pytest.raises(InputError, match=says) as caught:
+        generate(alone, Request(), tmp_path / "out")
+    assert str(alone) in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_of_another_training_is_refused(run, tmp_path):
+    """A source that is whole, but not the one that the stage was trained on."""
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(run.artifact("full"), alone)
+    manifest = alone / "source" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "iterations": 5}))
+    with pytest.raises(InputError, match=r"was trained on another artifact than the one in .*source"):
+        find(alone)
+
+
+def test_other_lengths_begin_as_the_trained_one(run):
+    """The base's first frames do not know how long the video gets; a longer video says whose statistics it has."""
+    short, said = videos(run.path)
+    assert said == {"base": "of 4 frames, 3 passes of 4", "full": "of 8 frames, 3 passes of 4"}
+    long, said = videos(run.path, 40)
+    assert {name: video.shape[1] for name, video in long.items()} == {"base": 20, "full": 40}
+    torch.testing.assert_close(long["base"][:, :4], short["base"])
+    assert said["base"] == "of 4 frames, for 20 (frame 4 held), 3 passes of 4"
+    assert said["full"].startswith("of 8 frames, for 40 (frame ")
+
+
+def test_statistics_of_a_length_are_estimated_and_kept(run):
+    """They are used from then on for that length alone, are the same when estimated again, and change the video."""
+    held, _ = videos(run.path, 12)
+    lines = estimate_for(run.path, 12, passes=2, batch=3)
+    assert [line.split(" in ")[0] for line in lines] == [
+        "base: of 6 frames, 2 passes of 3",
+        "full: of 12 frames, 2 passes of 3",
+    ]
+    estimated, said = videos(run.path, 12)
+    assert said == {"base": "of 6 frames, 2 passes of 3", "full": "of 12 frames, 2 passes of 3"}
+    assert not torch.allclose(estimated["full"], held["full"])
+    assert videos(run.path, 16)[1]["full"].startswith("of 8 frames, for 16")
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("frames_*")}
+    estimate_for(run.path, 12, passes=2, batch=3)
+    assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("frames_*")}
+    saved = note_path(run.artifact("full"), 12).with_suffix(".safetensors")
+    once = saved.read_bytes()
+    note_path(run.artifact("full"), 12).unlink()
+    estimate_for(run.path, 12, passes=2, batch=3)
+    assert saved.read_bytes() == once
+
+
+def test_the_trained_length_needs_no_estimate(run):
+    """Asked for the clip's own length nothing is done."""
+    before = sorted(run.path.rglob("*"))
+    assert "of 8 frames, 3 passes of 4" in estimate_for(run.path, 8)[1]
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_statistics_that_do_not_belong_are_refused(run):
+    """Damaged ones, those of another artifact, and those whose source's were estimated anew or are gone."""
+    estimate_for(run.path, 12, passes=1, batch=2)
+    base, full = (note_path(run.artifact(name), length) for name, length in (("base", 6), ("full", 12)))
+    flip_byte(full.with_suffix(".safetensors"))
+    with pytest.raises(InputError, match=r"frames_00000012.safetensors: is missing, or does not match its digest"):
+        videos(run.path, 12)
+    flip_byte(full.with_suffix(".safetensors"))
+    note = json.loads(full.read_text())
+    full.write_text(json.dumps({**note, "artifact": "0" * 64}))
+    with pytest.raises(InputError, match="belongs to another artifact"):
+        videos(run.path, 12)
+    full.write_text(json.dumps(note))
+    videos(run.path, 12)
+    base.unlink()
+    with pytest.raises(InputError, match="was estimated on other statistics of the source stage"):
+        videos(run.path, 12)
+    estimate_for(run.path, 12, passes=1, batch=2)
+    videos(run.path, 12)
+
+
+def test_estimated_statistics_are_the_moments_of_many_passes(run):
+    """Against whole videos run by hand: the first norm's mean of a frame is the mean over all that is generated."""
+    estimate_for(run.path, 6, stage="base", passes=40, batch=8)
+    loaded = open_cascade(find(run.path, "base"), 6)
+    generator = loaded.cascade.links[0].generator
+    norm = generator.trunk.norm
+    assert norm.frames == 6
+    assert norm.timeline is None
+    seen = []
+    norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        generator(torch.randn(4000, 4), torch.randint(4, (4000,)), None, Span.whole(6))
+    mean = seen[0].mean(dim=(0, 3, 4))
+    deviation = seen[0].std(dim=(0, 3, 4))
+    assert ((norm.running_mean - mean).abs() < 0.35 * deviation).all()
+
+
+def test_held_statistics_are_those_of_the_timeline(run):
+    """A longer video is what the generator makes when the clip's rows are written out at the longer length by hand."""
+    trained = find(run.path, "base")
+    expected = open_cascade(trained, 9).cascade
+    by_hand = open_cascade(trained).cascade
+    rows = Timeline(4, 9, 0).rows(0, 9)
+    assert rows.tolist() == [0, 1, 2, 3, 3, 3, 3, 3, 3]
+    for name, module in by_hand.links[0].generator.named_modules():
+        if hasattr(module, "running_mean"):
+            assert name
+            module.running_mean, module.running_var = module.running_mean[rows], module.running_var[rows]
+    noise = sample_noise(expected, 0, range(2), 1.0)
+    y = torch.tensor([3, 1])
+    torch.testing.assert_close(expected.videos(noise, y, 9)["base"], by_hand.videos(noise, y, 9)["base"])

@@ -1,0 +1,73 @@
+"""Real low-resolution videos upsampled by the stages after the one whose videos they stand for."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from datasets.decode import decode
+from datasets.encode import write_video
+from framework.generate import Request, sample_noise
+from framework.pictures import to_pixels
+from framework.trained import find, open_cascade
+from framework.upscale import upscale
+from registry import InputError
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A video file of seven frames."""
+    frames = np.random.default_rng(0).integers(0, 256, (7, 6, 10, 3), dtype=np.uint8).repeat(4, 1).repeat(4, 2)
+    write_video(tmp_path / "film.mp4", frames, 10)
+    return tmp_path / "film.mp4"
+
+
+def test_the_result_is_the_generators(trained, film, tmp_path):
+    """The last stage's generator run whole over the decoded frames gives the very pixels; sample by sample."""
+    request = Request(label="cross", count=2, formats=("zarr",), seed=3)
+    group, about = upscale(trained.path, film, request, tmp_path / "out")
+    arrays = dict(zarr.open_group(group, mode="r").arrays())
+    assert list(arrays) == ["full"]
+    low = torch.from_numpy(decode(film, 4)).permute(0, 3, 1, 2).div(127.5).sub(1)
+    cascade = open_cascade(find(trained.path), 14, "base").cascade
+    [z] = sample_noise(cascade, 3, range(2), 1.0)
+    y = torch.tensor([1, 1])
+    with torch.no_grad():
+        expected = cascade.links[0].generator(z, y, low.expand(2, -1, -1, -1, -1))
+    assert arrays["full"].shape == (2, 14, 8, 8, 3)
+    assert abs(arrays["full"][:].astype(int) - to_pixels(expected).astype(int)).max() <= 1
+    assert json.loads(about.read_text())["video"] == str(film)
+    assert about.stem == "tiny_full_14_frames_film"
+
+
+def test_no_more_frames_than_asked(trained, film, tmp_path):
+    """A shorter result is the beginning of the video."""
+    group, _ = upscale(trained.path, film, Request(label="cross", frames=6, formats=("zarr",)), tmp_path / "out")
+    assert zarr.open_group(group, mode="r")["full"].shape[1] == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "source", "says"),
+    [
+        ({"label": None}, None, "--label: is missing: the cascade is conditional; allowed: circle, cross, square"),
+        ({"stage": "base"}, None, "--stage: 'base' is the base stage: it upsamples nothing"),
+        ({}, "bas", "--source: no earlier stage is called 'bas'; allowed: base; did you mean 'base'?"),
+    ],
+)
+def test_bad_requests(trained, film, tmp_path, changes, source, says):
+    """What cannot be is said in one line; nothing is written."""
+    with pytest.raises(InputError) as caught:
+        upscale(trained.path, film, Request(**{"label": "cross", **changes}), tmp_path / "out", source)
+    assert says in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_video(trained, tmp_path):
+    """It is named, and nothing is written."""
+    path = tmp_path / "film.mp4"
+    path.write_text("not a video")
+    with pytest.raises(InputError, match=r"film\.mp4: cannot be decoded"):
+        upscale(trained.path, path, Request(label="cross"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
