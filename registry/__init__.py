@@ -2,7 +2,7 @@
 
 from registry.component import Component, use
 from registry.errors import InputError, Problem
-from registry.kinds import DATASETS, DISCRIMINATORS, FEATURES, GENERATORS, KINDS, LOSSES, VIEWS
+from registry.kinds import DATASETS, DISCRIMINATORS, FEATURES, GENERATORS, KINDS, LOSSES, METRICS, VIEWS
 from registry.registry import Registry
 from registry.types import AtLeastZero, Fraction, NonNegative, Positive, PositiveFloat, ProperFraction, Range
 
@@ -13,6 +13,7 @@ __all__ = [
     "GENERATORS",
     "KINDS",
     "LOSSES",
+    "METRICS",
     "VIEWS",
     "AtLeastZero",
     "Component",

@@ -4,7 +4,8 @@ What a component of a kind is given by its builder (see :mod:`registry.options`)
 
 * ``clip``: the :class:`components.Clip` of the stage's training window;
 * ``view``: the view that leads from the stage's clip to its source's, None for the base stage;
-* ``classes``: the number of classes, None when the cascade is unconditional.
+* ``classes``: the number of classes, None when the cascade is unconditional;
+* ``window``, ``time`` (metrics): frames in a training window, and how many of them one frame of x_l stands for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ VIEWS = Registry("view")
 LOSSES = Registry("loss")
 DATASETS = Registry("dataset")
 FEATURES = Registry("feature network")
+METRICS = Registry("metric", gives=("classes", "window", "time"))
 
 KINDS = {
     "generators": GENERATORS,
@@ -25,5 +27,6 @@ KINDS = {
     "losses": LOSSES,
     "datasets": DATASETS,
     "features": FEATURES,
+    "metrics": METRICS,
 }
 """Every kind by the name its folder has."""

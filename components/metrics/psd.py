@@ -1,0 +1,123 @@
+"""The power spectrum density of frames (appendix E): whether videos grow blurrier over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from components.metrics.base import Figure, Metric, MetricBatch, Side
+from registry import METRICS, InputError, Positive
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue (ITU-R BT.601)."""
+SETS = 3
+"""A video belongs to the set ``number % SETS``; the paper has three sets of 600."""
+
+
+def luma(frames: Tensor) -> Tensor:
+    """Brightness in [0, 1] of frames ``(..., C, H, W)`` with values in [-1, 1]: ``(..., H, W)``, float64."""
+    frames = (frames.double() + 1) / 2
+    if frames.shape[-3] != len(LUMA):
+        return frames[..., 0, :, :]
+    weights = torch.tensor(LUMA, dtype=torch.float64, device=frames.device)
+    return torch.einsum("...chw,c->...hw", frames, weights)
+
+
+def radial_psd(fields: Tensor) -> Tensor:
+    """The radially averaged power spectrum, as pysteps' ``rapsd`` has it.
+
+    ``|fftshift(fft2(x))|² / (H W)``, averaged over the frequencies whose distance from zero rounds to r, for every
+    r from 0 to below half the longer side (up to it where that is odd). No window.
+
+    Args:
+        fields: ``(..., H, W)``.
+
+    Returns:
+        Tensor: ``(..., R)``, float64.
+    """
+    height, width = fields.shape[-2:]
+    power = torch.fft.fftshift(torch.fft.fft2(fields.double()), dim=(-2, -1)).abs().square() / (height * width)
+    y, x = (torch.arange(side, dtype=torch.float64, device=fields.device) - side // 2 for side in (height, width))
+    radius = (y[:, None].square() + x.square()).sqrt().round().long()
+    bins = (max(height, width) + 1) // 2
+    inside = radius < bins
+    counts = torch.bincount(radius[inside], minlength=bins)
+    sums = torch.zeros(*fields.shape[:-2], bins, dtype=torch.float64, device=fields.device)
+    return sums.index_add_(-1, radius[inside], power[..., inside]) / counts
+
+
+def frequencies(height: int, width: int) -> list[float]:
+    """The frequency of each bin of :func:`radial_psd`, in cycles per pixel."""
+    side = max(height, width)
+    return [radius / side for radius in range((side + 1) // 2)]
+
+
+@METRICS.register
+class PSD(Metric):
+    """Radially averaged power spectra of the luma of single frames, real beside generated (appendix E).
+
+    A figure for each frame: the mean over all frequencies but zero of how far the generated spectrum is from the real
+    one, in dB either way; the spectra themselves, with their standard deviation over three sets of videos, stand in
+    its detail.
+
+    Args:
+        frames: which frames, counted from 1. Those that the videos do not have are left out, which the figures say.
+    """
+
+    def __init__(self, *, frames: tuple[Positive, ...] = (1, 10, 25, 50)) -> None:
+        self.frames = frames
+        self._state: dict[str, Tensor] = {}
+
+    def update(self, side: Side, batch: MetricBatch) -> None:
+        """Add the frames' spectra; see :meth:`Metric.update`."""
+        shown = [frame for frame in self.frames if frame <= batch.videos.shape[1]]
+        if not shown:
+            raise InputError.of(
+                "frames", f"the videos have {batch.videos.shape[1]} frames, none of {list(self.frames)}", "earlier ones"
+            )
+        chosen = batch.videos[:, [frame - 1 for frame in shown]]
+        spectra = radial_psd(luma(chosen)).cpu()
+        sets = batch.numbers.cpu() % SETS
+        size = torch.tensor(batch.videos.shape[-2:], dtype=torch.float64)
+        for name, value in {
+            f"{side}/count": torch.bincount(sets, minlength=SETS).double(),
+            f"{side}/sum": torch.zeros(SETS, *spectra.shape[1:], dtype=torch.float64).index_add_(0, sets, spectra),
+            f"{side}/size": size * len(batch.videos),
+        }.items():
+            self._state[name] = self._state[name] + value if name in self._state else value
+
+    def sums(self) -> dict[str, Tensor]:
+        """Counts and sums of spectra, of each side and set."""
+        return dict(self._state)
+
+    def load_sums(self, sums: Mapping[str, Tensor]) -> None:
+        """See :meth:`Metric.load_sums`."""
+        self._state = dict(sums)
+
+    def figures(self) -> list[Figure]:
+        """A figure for each frame."""
+        real, generated = (self._spectra(side) for side in self.sides)
+        size = self._state["real/size"] / self._state["real/count"].sum()
+        left_out = list(self.frames[real[0].shape[0] :]) if list(self.frames) == sorted(self.frames) else []
+        figures = []
+        for place, frame in enumerate(sorted(self.frames)[: real[0].shape[0]]):
+            decibels = 10 * torch.log10((generated[0][place, 1:] + 1e-20) / (real[0][place, 1:] + 1e-20))
+            detail = {
+                "frame": frame,
+                "frequency": frequencies(*map(round, size.tolist())),
+                "real": real[0][place].tolist(),
+                "generated": generated[0][place].tolist(),
+                "real_std": real[1][place].tolist(),
+                "generated_std": generated[1][place].tolist(),
+                "left_out": left_out,
+            }
+            figures.append(Figure(name="psd", value=float(decibels.abs().mean()), detail=detail))
+        return figures
+
+    def _spectra(self, side: Side) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation over the sets that have videos, ``(frames, R)`` each."""
+        counts = self._state[f"{side}/count"]
+        sets = self._state[f"{side}/sum"][counts > 0] / counts[counts > 0][:, None, None]
+        return sets.mean(0), sets.std(0) if len(sets) > 1 else torch.zeros_like(sets[0])
