@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import huggingface_hub
@@ -23,11 +24,12 @@ def test_features_are_averaged_over_frames() -> None:
     network = TimmFeatures(backbone="test_convnext")
     assert (network.min_frames, network.backbone.size) == (1, (160, 160))
     video = random_videos(2, 3, 3, 24, 24)
-    frames = torch.stack([network(video[:, t : t + 1]) for t in range(3)])
-    assert network(video).shape == (2, network.dim)
-    torch.testing.assert_close(network(video), frames.mean(0))
+    frames = torch.stack([network(video[:, t : t + 1]).pooled for t in range(3)])
+    features = network(video)
+    assert (features.pooled.shape, features.logits) == ((2, network.dim), None)
+    torch.testing.assert_close(features.pooled, frames.mean(0))
     large = F.interpolate(video[:, 0], (160, 160), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(network(large.unsqueeze(1)), frames[0])
+    torch.testing.assert_close(network(large.unsqueeze(1)).pooled, frames[0])
 
 
 def test_random_features_are_always_the_same() -> None:
@@ -41,6 +43,17 @@ def test_random_features_are_always_the_same() -> None:
         assert torch.equal(one, other)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(1), drawn)
+
+
+def test_the_identity_tells_weights_apart() -> None:
+    """It is JSON, says that the weights are random, and changes with a single one of them."""
+    network, other = TimmFeatures(backbone="test_convnext"), TimmFeatures(backbone="test_convnext")
+    identity = network.identity()
+    assert identity == json.loads(json.dumps(identity)) == other.identity()
+    assert (identity["random"], identity["resize"][:21]) == (True, "each frame to 160x160")
+    changed = TimmFeatures(backbone="test_convnext")
+    next(changed.parameters()).view(-1)[0] += 1
+    assert changed.identity()["weights"] != identity["weights"]
 
 
 def test_feature_networks_stay_in_evaluation_mode() -> None:
