@@ -120,7 +120,7 @@ def _swap(holder: Any, name: Any, text: str, kind: Registry, place: str) -> list
         else:
             raise InputError.unknown(place, "discriminator", name, holder)
         return []
-    component = _component(text, place)
+    component = component_data(text, place)
     old = holder[name] if isinstance(holder, list) else holder.get(name)
     if old is None or not _is_component(old) or "(" in text or text.startswith("{"):
         holder[name] = component
@@ -133,7 +133,7 @@ def _swap(holder: Any, name: Any, text: str, kind: Registry, place: str) -> list
     return [f"{place}: {new} has no option {', '.join(dropped)}; left out"] if dropped else []
 
 
-def _component(text: str, place: str) -> dict[str, Any]:
+def component_data(text: str, place: str) -> dict[str, Any]:
     """``NAME``, ``NAME(option=value)`` or JSON as a component's plain data."""
     try:
         if not text.startswith("{"):

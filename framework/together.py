@@ -135,6 +135,19 @@ def mean_over_ranks(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(values, total / world(), strict=True))
 
 
+def sum_over_ranks(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the CPU by name, added up over the ranks in their order; a rank need not have all names."""
+    if world() == 1:
+        return dict(values)
+    everyones: list[dict[str, Tensor]] = [{}] * world()
+    distributed.all_gather_object(everyones, dict(values), group=control())
+    total: dict[str, Tensor] = {}
+    for each in everyones:
+        for name, value in each.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
 @attrs.frozen
 class _Said:
     """What a rank tells the others of an error."""

@@ -20,8 +20,8 @@ class Seams(Metric):
     """Mean absolute difference from frame to frame across window borders, over that inside of windows.
 
     1 where borders do not show. x_l is repeated in time, so frames may differ more whenever a new one of x_l begins;
-    borders always lie there, and are compared with such places alone. The real videos' ratio, taken at the same
-    places, stands in the figure's detail.
+    borders always lie there, and are compared with the two such places next to them. The real videos' ratio, taken at
+    the same places, stands in the figure's detail.
 
     Args:
         window: frames in a training window of the stage.
@@ -53,7 +53,8 @@ class Seams(Metric):
         differences = (batch.videos[:, 1:] - batch.videos[:, :-1]).abs().double().flatten(2).mean(2)
         into = torch.arange(1, frames, device=differences.device)
         border = into % self.window == 0
-        inside = (into % self.time == 0) & ~border
+        before, after = into + self.time, into - self.time  # its neighbours: elsewhere videos may move more, or less
+        inside = ((before % self.window == 0) | (after % self.window == 0) & (after >= self.window)) & ~border
         self._sums.add(f"{side}/count", torch.ones(len(differences)), batch.numbers)
         self._sums.add(f"{side}/border", differences[:, border].mean(1), batch.numbers)
         self._sums.add(f"{side}/inside", differences[:, inside].mean(1), batch.numbers)

@@ -1,0 +1,135 @@
+"""From names to the metrics and the feature network that an evaluation is made with; what cannot be is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.features import FeatureNetwork
+from components.metrics import Metric
+from framework.overrides import component_data
+from framework.trained import Trained
+from registry import FEATURES, METRICS, Component, InputError
+from registry.cli import note
+from registry.convert import structure
+
+NAMES = {
+    "fvd": "FVD",
+    "fid": "FID",
+    "is": "IS",
+    "psd": "PSD",
+    "grounding": "Grounding",
+    "seams": "Seams",
+    "motion": "Motion",
+}
+"""Short names of the metrics that are here; a component's own name, with options, does as well."""
+
+
+def make_features(text: str | None) -> FeatureNetwork | None:
+    """The feature network that ``text`` names.
+
+    Raises:
+        InputError: there is none of that name, or its weights cannot be read.
+    """
+    if text is None:
+        return None
+    if Path(text).is_dir():
+        component = Component("InDomainFeatures", {"path": text})
+    elif Path(text).is_file():
+        component = Component("I3D", {"weights": text})
+    elif "/" in text and "(" not in text:
+        raise InputError.of("--features", f"there is no file or folder {text}", "a component, or an existing path")
+    else:
+        component = structure(component_data(text, "--features"), Component, "--features")
+    network: FeatureNetwork = FEATURES.build(component, "--features")
+    return network
+
+
+def make_metrics(
+    trained: Trained,
+    network: FeatureNetwork | None,
+    names: Sequence[str] | None,
+    frames: int,
+    count: int,
+    *,
+    per_class: bool,
+) -> dict[str, Metric]:
+    """The metrics that are asked for, by name; what can not be measured is refused, or left out if nobody named it.
+
+    Args:
+        trained: whose videos are measured.
+        network: the feature network, if any.
+        names: of the metrics, short or as components; None is all that can be measured.
+        frames: of the videos.
+        count: real and generated videos, each.
+        per_class: whether metrics that have figures of single classes give them.
+
+    Raises:
+        InputError: a metric is unknown, or named and cannot be measured.
+    """
+    metrics: dict[str, Metric] = {}
+    for name in names or tuple(NAMES):
+        try:
+            metric = _metric(name, trained, per_class=per_class)
+            _refuse(metric, name, network, frames, count, trained)
+        except InputError as error:
+            if names is not None:
+                raise
+            note(f"{name} is left out: {'; '.join(problem.what for problem in error.problems)}")
+            continue
+        metrics[name] = metric
+    if not metrics:
+        raise InputError.of("--metrics", "none of them can be measured here", "see the notes above")
+    return metrics
+
+
+def _metric(name: str, trained: Trained, *, per_class: bool) -> Metric:
+    where = "--metrics"
+    if name.lower() in NAMES:
+        options = {"per_class": True} if per_class and name.lower() in ("fvd", "fid", "is") else {}
+        component = Component(NAMES[name.lower()], options)
+    elif "(" in name or name in METRICS.names():
+        component = structure(component_data(name, where), Component, where)
+    else:
+        raise InputError.unknown(where, "metric", name, [*NAMES])
+    stage = trained.stages[-1]
+    source = trained.stages[-2].clip.frames if len(trained.stages) > 1 else stage.clip.frames
+    metric: Metric = METRICS.build(
+        component,
+        where,
+        classes=None if trained.classes is None else len(trained.classes),
+        window=stage.training_clip.frames,
+        time=stage.clip.frames // source,
+    )
+    return metric
+
+
+def _refuse(
+    metric: Metric, name: str, network: FeatureNetwork | None, frames: int, count: int, trained: Trained
+) -> None:
+    where = "--metrics"
+    if metric.needs_low and len(trained.stages) == 1:
+        raise InputError.of(
+            where, f"{name} compares videos with what they were made of; {trained.name} is a base stage"
+        )
+    if getattr(metric, "per_class", False) and trained.classes is None:
+        raise InputError.of("--per-class", "the cascade has no classes", "no --per-class")
+    if frames < metric.min_frames:
+        raise InputError.of("--frames", f"{name} needs {metric.min_frames} frames, the videos have {frames}")
+    if metric.layer is None:
+        return
+    if network is None:
+        raise InputError.of("--features", f"{name} compares features, and no network is named", _choices())
+    if frames < network.min_frames:
+        what = f"the feature network needs {network.min_frames} frames, the videos have {frames}"
+        raise InputError.of("--features", what, "longer videos, or another network")
+    dim = network.dim if metric.layer == "pooled" else network.logits_dim
+    if dim is None:
+        raise InputError.of("--features", f"{name} compares logits, which the network does not have", "a classifier")
+    if count < metric.least_videos(dim):
+        what = f"{name} of features of {dim} dimensions needs {metric.least_videos(dim)} videos, there are {count}"
+        raise InputError.of("--count", what, f"at least {metric.least_videos(dim)}")
+
+
+def _choices() -> str:
+    return f"--features with one of {', '.join(FEATURES.names())}, or a path"

@@ -1,0 +1,178 @@
+"""Evaluation of a trained run: what is measured, on what, in which protocol, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from stage_makers import RandomClips
+from tiny_runs import copy_of, flip_byte, two_stages
+
+from components.metrics import frechet_distance
+from datasets.base import VideoDataset
+from framework import Clip
+from framework.check_data import open_data
+from framework.evaluate import Request, evaluate
+from framework.generate import sample_noise
+from framework.measures import NAMES, make_features
+from framework.real_clips import RealClips
+from framework.trained import find, open_cascade
+from registry import METRICS, InputError
+
+RANDOM = "RandomFeatures(dim=3)"
+
+
+def by_name(records):
+    return {record.metric: record for record in records}
+
+
+def test_a_figure_is_that_of_the_videos(trained):
+    """FID by hand: of the features of the cascade's samples and of the clips, each once, labels of the clips."""
+    request = Request(metrics=("fid",), features=RANDOM, count=8, batch=3, seed=5)
+    [record] = evaluate(trained.path, request)
+    network = make_features(RANDOM)
+    found = find(trained.path)
+    cascade = open_cascade(found).cascade
+    real = RealClips(open_data(found.experiment), found.experiment, found.stages[-1], 8, 5)
+    labels = real.labels(range(8))
+    videos = cascade.videos(sample_noise(cascade, 5, range(8), 1.0), labels)["full"]
+    sides = [network(real.videos(range(8), torch.device("cpu"))).pooled, network(videos).pooled]
+    moments = [(x.double().mean(0), torch.from_numpy(np.cov(x.double().T.numpy()))) for x in sides]
+    assert record.value == pytest.approx(float(frechet_distance(*moments[0], *moments[1])), rel=1e-3)
+    assert record.protocol["videos"] == {"real": 8, "generated": 8, "clips_long_enough": 8, "clips": 8}
+
+
+def test_all_that_can_be_measured(trained, capsys):
+    """Without names: every metric that the run has, each line with its whole protocol; the rest is noted."""
+    records = by_name(evaluate(trained.path, Request(count=6)))
+    assert set(records) == {"psd", "grounding_psnr", "grounding_ssim", "seams", "motion"}
+    noted = capsys.readouterr().err
+    assert all(f"note: {name} is left out" in noted for name in ("fvd", "fid", "is"))
+    protocol = records["seams"].protocol
+    found = find(trained.path)
+    assert protocol["artifact"] == found.digest
+    assert protocol["store"] == found.manifests["full"].data
+    assert protocol["split"] == "the data that it was trained on"
+    assert (protocol["frames"], protocol["stride"], protocol["size"]) == (8, 1, "8x8")
+    assert protocol["statistics"]["full"] == "of 8 frames, 3 passes of 4"
+    assert protocol["features"] is None
+    assert json.dumps(records["psd"].detail)
+
+
+def test_features_are_named_in_the_protocol(trained):
+    """Random features say so."""
+    [record] = evaluate(trained.path, Request(metrics=("fid",), features=RANDOM))
+    assert record.protocol["features"]["random"]
+    assert record.protocol["layer"] == "pooled"
+    assert "jackknife" in record.protocol["interval"]
+
+
+def test_it_does_not_depend_on_the_batch(trained):
+    """The same videos in batches of any size."""
+    results = [
+        by_name(evaluate(trained.path, Request(metrics=("fid", "grounding"), features=RANDOM, batch=batch)))
+        for batch in (1, 8)
+    ]
+    for name, record in results[0].items():
+        assert record.value == pytest.approx(results[1][name].value, rel=1e-3)
+
+
+def test_unrolled(trained):
+    """At another length the protocol says which, and how statistics are taken."""
+    records = by_name(evaluate(trained.path, Request(metrics=("motion",), frames=6)))
+    assert records["motion"].protocol["frames"] == 6
+    assert records["motion"].protocol["statistics"]["full"].startswith("of 8 frames, for 6")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metrics": ("fdv",)}, "--metrics: no metric is called 'fdv'; allowed: fid, fvd, grounding, is, motion, psd, seams; did you mean 'fvd'?"),
+        ({"metrics": ("fid",)}, "--features: fid compares features, and no network is named"),
+        ({"metrics": ("is",), "features": RANDOM}, "--features: is compares logits, which the network does not have"),
+        (
+            {"metrics": ("fid",), "features": "RandomFeatures(dim=8)"},
+            "--count: fid of features of 8 dimensions needs 9 videos, there are 8; allowed: at least 9",
+        ),
+        ({"metrics": ("grounding",), "stage": "base"}, "base is a base stage"),
+        ({"metrics": ("seams",), "frames": 3}, "--frames: seams needs 5 frames, the videos have 3"),
+        ({"frames": 900}, "--frames: 900 frames of full are made of 900 frames of a clip, and no clip has as many"),
+        ({"count": 9}, "--count: 9 videos, but 8 clips are long enough; allowed: at most 8"),
+        ({"features": "RandomFeature"}, "did you mean 'RandomFeatures'?"),
+        ({"features": "none/there"}, "--features: there is no file or folder none/there"),
+        ({"store": "none"}, "none: there is no such store"),
+        ({"metrics": ("PSD(frame=[1])",)}, "'frame' is not an option of PSD; allowed: frames"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(trained, changes, says):
+    """In one line, before anything is generated."""
+    with pytest.raises(InputError) as caught:
+        evaluate(trained.path, Request(**changes))
+    assert says in str(caught.value)
+
+
+def test_options_of_metrics(trained):
+    """A component by name takes its options."""
+    records = evaluate(trained.path, Request(metrics=("PSD(frames=[2,3])",), count=4))
+    assert [record.detail["frame"] for record in records] == [2, 3]
+    assert records[0].protocol["metric_options"] == "PSD(frames=[2,3])"
+
+
+def test_per_class(trained):
+    """Each class's figure has its name; four clips of two each are too few for a class, which is said."""
+    with pytest.raises(InputError, match=r"fid: 2 .*class 0.* are too few for features of 2 dimensions"):
+        evaluate(trained.path, Request(metrics=("fid",), features="RandomFeatures(dim=2)", per_class=True))
+    records = evaluate(trained.path, Request(metrics=("fid",), features="RandomFeatures(dim=1)", per_class=True))
+    assert [record.label for record in records] == [None, "circle", "cross", "square", "triangle"]
+
+
+def test_a_damaged_artifact_is_refused(trained, tmp_path):
+    """As everywhere: named, nothing measured."""
+    run = copy_of(trained, tmp_path / "run")
+    flip_byte(run.artifact("base") / "generator.safetensors")
+    with pytest.raises(InputError, match="does not match the digest"):
+        evaluate(run.path, Request())
+
+
+class TestRealClips:
+    """Real videos at any length, through the stage's views."""
+
+    def clips(self, dataset: VideoDataset, frames: int, stage: str = "base", seed: int = 0):
+        experiment = two_stages()
+        return RealClips(dataset, experiment, experiment.graph[stage], frames, seed)
+
+    def test_each_clip_once(self):
+        """Those long enough, each once, in an order of the seed; pixels are the view's of a window of the clip."""
+        dataset = RandomClips([8, 5, 9, 20], Clip(8, 8, 8), classes=4)
+        real = self.clips(dataset, 4)
+        assert len(real) == 3
+        videos = real.videos(range(3), torch.device("cpu"))
+        assert videos.shape == (3, 4, 3, 4, 4)
+        seen = set()
+        for video in videos:
+            pixels = ((video + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+            places = [
+                (clip, start)
+                for clip in (0, 2, 3)
+                for start in range(len(dataset.videos[clip]) - 7)
+                if np.array_equal(dataset.videos[clip][start : start + 8 : 2, ::2, ::2], pixels)
+            ]
+            assert len(places) == 1
+            seen.add(places[0][0])
+        assert seen == {0, 2, 3}
+        orders = {tuple(self.clips(dataset, 4, seed=seed).labels(range(3)).tolist()) for seed in range(20)}
+        assert len(orders) > 1
+
+    def test_longer_than_the_graphs_clip(self):
+        """An unrolled length takes as much of a clip as its views need."""
+        dataset = RandomClips([20, 40], Clip(8, 8, 8), classes=4)
+        assert len(self.clips(dataset, 10)) == 2
+        assert len(self.clips(dataset, 11)) == 1
+        assert self.clips(dataset, 20).videos([0], torch.device("cpu")).shape == (1, 20, 3, 4, 4)
+        with pytest.raises(InputError, match="no clip has as many"):
+            self.clips(dataset, 21)
+
+
+def test_names():
+    """Every short name is that of a registered metric."""
+    assert set(NAMES.values()) <= set(METRICS.names())
