@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ class VideoWriter:
         rate: frames per second.
     """
 
-    def __init__(self, path: Path, rate: int) -> None:
+    def __init__(self, path: Path, rate: int | Fraction) -> None:
         self._container: OutputContainer = av.open(path, "w", format="mp4")
         self._rate = rate
         self._stream: VideoStream | None = None
@@ -44,7 +45,7 @@ class VideoWriter:
         self._container.close()
 
 
-def write_video(path: Path, frames: Iterable[Frames], rate: int) -> None:
+def write_video(path: Path, frames: Iterable[Frames], rate: int | Fraction) -> None:
     """Write ``frames``, uint8 ``(T, H, W, 3)``, with :class:`VideoWriter`."""
     writer = VideoWriter(path, rate)
     try:

@@ -16,7 +16,7 @@ from framework.figures import Record
 COLOURS = {"real": "#1f77b4", "generated": "#d1495b"}
 
 
-def psd_plot(records: Sequence[Record]) -> Figure:
+def psd_plot(records: Sequence[Record], ink: str = "black") -> Figure:
     """A panel for each frame: real and generated spectra over frequency, their deviation over sets as a band."""
     figure = Figure(figsize=(3.2 * len(records), 3.0), layout="constrained")
     FigureCanvasAgg(figure)
@@ -35,8 +35,14 @@ def psd_plot(records: Sequence[Record]) -> Figure:
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(visible=True, which="major", alpha=0.3)
-    axes[0].set_ylabel("power")
-    axes[0].legend(frameon=False)
+        axis.set_facecolor("none")
+        axis.tick_params(which="both", colors=ink)
+        axis.title.set_color(ink)
+        axis.xaxis.label.set_color(ink)
+        for spine in axis.spines.values():
+            spine.set_color(ink)
+    axes[0].set_ylabel("power", color=ink)
+    axes[0].legend(frameon=False, labelcolor=ink)
     return figure
 
 

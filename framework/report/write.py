@@ -1,0 +1,184 @@
+"""Put the page together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from framework.checkpoint import write_whole
+from framework.describe import describe_stage
+from framework.experiment import Experiment, dump
+from framework.figures import FIGURES, Record, read_figures, tables
+from framework.plain_data import read_json
+from framework.psd_plot import psd_plot
+from framework.report.curves import as_svg, curves, read_metrics
+from framework.report.graph import graph_svg
+from framework.report.html import Html, folded, join, missing, section, table, tag
+from framework.report.samples import Shown, sample_films
+from framework.report.style import SCRIPT, STYLE
+from framework.run_folder import ENVIRONMENT_NAME, RunFolder
+from framework.train import is_done
+from framework.trained import find
+
+SECTIONS = ("Cascade", "Samples", "Figures", "Training", "Costs", "Spec", "Environment")
+
+
+def write_report(run: RunFolder, out: Path, shown: Shown) -> Path:
+    """Write the page of a run; it needs no other file and no network.
+
+    Raises:
+        InputError: the folder holds no run, or a file of it is damaged.
+    """
+    experiment = run.experiment()
+    parts = {
+        "Cascade": graph_svg(experiment),
+        "Samples": _samples(run, experiment, shown),
+        "Figures": _figures(run),
+        "Training": _training(run, experiment),
+        "Costs": _costs(run, experiment),
+        "Spec": folded("spec.json", tag("pre", dump(experiment))),
+        "Environment": _environment(run),
+    }
+    links = [tag("a", name, href=f"#{name.lower()}") for name in SECTIONS]
+    graph = experiment.graph
+    classes = "unconditional" if graph.classes is None else f"{graph.classes} classes"
+    body = tag(
+        "main",
+        tag("h1", experiment.name),
+        tag("p", f"{len(graph.stages)} stages to {graph.clip}, {classes}; data {experiment.data}", class_="soft"),
+        tag("nav", *links, aria_label="Parts of the page"),
+        *[section(name, parts[name]) for name in SECTIONS],
+    )
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html('<link rel="icon" href="data:,">'),  # browsers would ask for one
+        tag("title", f"{experiment.name}: a cascade of video GANs"),
+        tag("style", Html(STYLE)),
+    )
+    page = tag("html", head, tag("body", body, tag("script", Html(SCRIPT))), lang="en")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, f"<!doctype html>\n{page}\n")
+    return out
+
+
+def _samples(run: RunFolder, experiment: Experiment, shown: Shown) -> Html:
+    done = [stage for stage in experiment.graph.order() if is_done(run, stage)]
+    if not done:
+        return missing(f"No stage is trained yet: python tools/train.py ... --work-dir {run.path}")
+    ends = [stage for stage in done if not any(other.source == stage.name for other in done)]
+    parts = [sample_films(find(run.path, stage.name), shown) for stage in ends]
+    waiting = [stage.name for stage in experiment.graph.order() if stage not in done]
+    if waiting:
+        parts.append(missing(f"Not trained yet: {', '.join(waiting)}"))
+    return join(parts)
+
+
+def _figures(run: RunFolder) -> Html:
+    records, note = read_figures(run.path / "evaluation" / FIGURES)
+    if not records:
+        return missing(f"Nothing is measured yet: python tools/evaluate.py {run.path}")
+    parts = [] if note is None else [missing(note)]
+    for number, each in enumerate(tables(records)):
+        if number:
+            parts.append(
+                tag("p", f"Another protocol, not to be compared with the tables above: {'; '.join(each.differs)}")
+            )
+        parts.append(table(("metric", "value", "95%", "of", "beside"), [_row(record) for record in each.records]))
+        spectra = [record for record in each.records if record.metric == "psd"]
+        if spectra:
+            label = f"Power spectra of real and generated frames, table {number + 1}"
+            parts.append(tag("div", as_svg(psd_plot(spectra, ink="#7f8a99"), label), class_="card"))
+        parts.append(folded("protocol", tag("pre", json.dumps(each.protocol, indent=2))))
+    return join(parts)
+
+
+def _row(record: Record) -> tuple[str, str, str, str, str]:
+    unit = " dB" if record.metric in ("psd", "grounding_psnr") else ""
+    frame = f", frame {record.detail['frame']}" if "frame" in record.detail else ""
+    features = record.protocol.get("features")
+    random = " (random features)" if features and features.get("random") else ""
+    interval = "" if record.interval is None else "{:.4g} to {:.4g}".format(*record.interval)
+    real = record.detail.get("real")
+    beside = f"real videos: {real:.4g}" if isinstance(real, float) else ""
+    return (
+        f"{record.metric}{frame}{random}",
+        f"{record.value:.4g}{unit}",
+        interval,
+        record.label or "all",
+        beside,
+    )
+
+
+def _training(run: RunFolder, experiment: Experiment) -> Html:
+    parts = []
+    for stage in experiment.graph.order():
+        lines, note = read_metrics(run.metrics(stage.name))
+        drawn = curves(lines) if len(lines) > 1 else missing("Fewer than two lines of metrics so far.")
+        notes = [] if note is None else [missing(note)]
+        parts.append(tag("div", tag("h3", stage.name), drawn, *notes, class_="card"))
+    return join(parts)
+
+
+def _costs(run: RunFolder, experiment: Experiment) -> Html:
+    rows = []
+    for stage in experiment.graph.order():
+        counts = describe_stage(experiment, stage)["parameters"]
+        lines, _ = read_metrics(run.metrics(stage.name))
+        rates = sorted(line["clips_per_second"] for line in lines if "clips_per_second" in line)
+        memory = max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None)
+        done = lines[-1]["iteration"] if lines else 0
+        training = experiment.training_of(stage)
+        seconds = _seconds(lines, training.discriminator_steps * training.batch_size)
+        rows.append(
+            (
+                stage.name,
+                f"{counts['generator']:,}",
+                f"{sum(counts.values()) - counts['generator']:,}",
+                f"{done:,} of {training.iterations:,}",
+                f"{rates[len(rates) // 2]:.1f}" if rates else "",
+                f"{memory:,.0f} MB" if memory is not None else "",
+                "" if seconds is None else f"{seconds / 60:.1f} min",
+            )
+        )
+    head = (
+        "stage",
+        "parameters of G",
+        "of all D",
+        "iterations",
+        "clips/s (median)",
+        "peak memory",
+        "time in iterations",
+    )
+    return table(
+        head, rows, "As measured while it trained; memory is that of the process, or of the GPU where there is one."
+    )
+
+
+def _seconds(lines: list[dict[str, Any]], clips: int) -> float | None:
+    """Time spent in iterations, from the rate that each line tells."""
+    total, before = 0.0, 0
+    for line in lines:
+        rate = line.get("clips_per_second")
+        if not rate:
+            return None
+        total += (line["iteration"] - before) * clips / rate
+        before = line["iteration"]
+    return total or None
+
+
+def _environment(run: RunFolder) -> Html:
+    path = run.path / ENVIRONMENT_NAME
+    records = read_json(path) if path.is_file() else []
+    if not records:
+        return missing("There is no record of where it was trained.")
+    latest = records[-1]
+    rows = [
+        ("command", " ".join(map(str, latest.get("command", [])))),
+        ("python", latest.get("python", "")),
+        ("platform", latest.get("platform", "")),
+        *latest.get("versions", {}).items(),
+        ("started", f"{len(records)} time{'s' * (len(records) != 1)}"),
+    ]
+    return table(("what", "of the latest start"), rows)

@@ -1,0 +1,185 @@
+"""The page of a run: what is on it, what it says where something is missing, and that it needs nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from tiny_runs import copy_of
+
+from framework.evaluate import Request, evaluate
+from framework.figures import add_figures
+from framework.report import samples, write_report
+from framework.report.curves import read_metrics
+from framework.report.html import Html, tag, text
+from framework.report.samples import Shown
+from framework.run_folder import RunFolder
+from registry import InputError
+
+SHOWN = Shown(samples=3)
+
+
+class Page(HTMLParser):
+    """The elements of a page, and whether each is closed."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self._open = [], []
+        self.feed(path.read_text())
+        assert self._open == []
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+        if name not in ("meta", "link"):
+            self._open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+
+    def handle_endtag(self, name):
+        assert self._open.pop() == name
+
+    def all(self, name):
+        return [attributes for element, attributes in self.elements if element == name]
+
+
+@pytest.fixture(scope="module")
+def measured(trained, tmp_path_factory):
+    """A run with figures of two protocols."""
+    run = copy_of(trained, tmp_path_factory.mktemp("report") / "run")
+    figures = run.path / "evaluation" / "figures.jsonl"
+    add_figures(figures, evaluate(run.path, Request(count=8)))
+    add_figures(figures, evaluate(run.path, Request(metrics=("fid",), features="RandomFeatures(dim=3)", sigma=0.5)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(measured):
+    """Its page."""
+    return write_report(measured, measured.path / "report.html", SHOWN)
+
+
+def test_it_holds_everything(page):
+    """A film of what is generated and one of real videos for each stage, curves, spectra, tables, spec, environment."""
+    found = Page(page)
+    labels = [film["aria-label"] for film in found.all("video")]
+    assert [label.split()[0] for label in labels] == ["Samples", "Real", "Samples", "Real"]
+    assert all("muted" in film and film["src"].startswith("data:video/mp4;base64,") for film in found.all("video"))
+    drawn = [svg["aria-label"] for svg in found.all("svg")]
+    assert len([label for label in drawn if label.startswith("Losses")]) == 2
+    assert any(label.startswith("Power spectra") for label in drawn)
+    written = page.read_text()
+    for words in (
+        "UpsamplingGenerator",
+        "grounding_ssim",
+        "Another protocol",
+        "random features",
+        "circle",
+        "peak memory",
+    ):
+        assert words in written
+
+
+def test_it_needs_nothing_else(page):
+    """No element names anything outside of the page."""
+    names = ("src", "href", "data", "poster", "action", "srcset")
+    outside = [
+        (element, attributes[name])
+        for element, attributes in Page(page).elements
+        for name in (*names, "xlink:href")
+        if name in attributes and not re.match(r"data:|#", attributes[name])
+    ]
+    assert outside == []
+    assert not re.search(r"@import|url\((?!#)", page.read_text())
+
+
+@pytest.mark.chromium
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
+def test_a_browser_plays_it(page, tmp_path):
+    """In headless Chromium, from the file: every film has a picture and plays, nothing is asked for, nothing fails."""
+    probe = """<script>
+    const failed = [];
+    addEventListener("error", event => failed.push(String(event.message || event.target.outerHTML).slice(0, 99)), true);
+    addEventListener("unhandledrejection", event => failed.push(String(event.reason)));
+    for (const name of ["error", "warn"]) console[name] = (...words) => failed.push(words.join(" "));
+    addEventListener("load", () => setTimeout(() => {
+      const films = [...document.querySelectorAll("video")], output = document.createElement("output");
+      output.id = "probe";
+      output.textContent = JSON.stringify({
+        times: films.map(film => film.currentTime), widths: films.map(film => film.videoWidth),
+        paused: films.map(film => film.paused), failed,
+        asked: performance.getEntriesByType("resource").map(({name}) => name).filter(name => !name.startsWith("data:")),
+      });
+      document.body.append(output);
+    }, 300));</script>"""
+    copy = tmp_path / "probed.html"
+    copy.write_text(page.read_text().replace("<head>", "<head>" + probe))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]
+    done = subprocess.run([*command, copy.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    seen = json.loads(re.search(r'<output id="probe">(.*?)</output>', done.stdout)[1].replace("&amp;", "&"))
+    assert seen["failed"] == []
+    assert seen["asked"] == []
+    assert len(seen["times"]) == 4
+    assert all(time > 0 for time in seen["times"])
+    assert all(width > 0 for width in seen["widths"])
+    assert not any(seen["paused"])
+
+
+def test_what_is_missing_says_so(trained, tmp_path):
+    """Without figures the command that makes them; with a stage left to train which; without data why."""
+    run = copy_of(trained, tmp_path / "run")
+    shutil.rmtree(run.artifact("full"))
+    written = write_report(run, tmp_path / "page.html", SHOWN).read_text()
+    assert f"python tools/evaluate.py {run.path}" in written
+    assert "Not trained yet: full" in written
+    shutil.rmtree(run.artifact("base"))
+    assert "No stage is trained yet" in write_report(run, tmp_path / "page.html", SHOWN).read_text()
+
+
+def test_data_elsewhere(trained, tmp_path, monkeypatch):
+    """A run whose store is not on this machine still has a page, which says what is missing."""
+
+    def gone(experiment):
+        raise InputError.of("data.path", "/moved/away.zarr: there is no such store")
+
+    monkeypatch.setattr(samples, "open_data", gone)
+    page = write_report(trained, tmp_path / "page.html", SHOWN)
+    assert page.read_text().count("No real videos here: data.path: /moved/away.zarr: there is no such store") == 2
+    assert len(Page(page).all("video")) == 2
+
+
+def test_a_damaged_line_is_named(trained, tmp_path):
+    """Of metrics, as of figures; a last line cut short is only noted."""
+    run = copy_of(trained, tmp_path / "run")
+    path = run.metrics("base")
+    whole = path.read_text()
+    path.write_text(whole + '{"iterat')
+    written = write_report(run, tmp_path / "page.html", SHOWN).read_text()
+    assert f"line {whole.count(chr(10)) + 1}: cut short, left out" in written
+    path.write_text("nonsense\n" + whole)
+    with pytest.raises(InputError, match=r"metrics\.jsonl, line 1: is damaged"):
+        read_metrics(path)
+    before = (tmp_path / "page.html").read_bytes()
+    with pytest.raises(InputError):
+        write_report(run, tmp_path / "page.html", SHOWN)
+    assert (tmp_path / "page.html").read_bytes() == before
+
+
+def test_no_run(tmp_path):
+    """A folder without a run is refused, nothing is written."""
+    with pytest.raises(InputError, match="holds no run"):
+        write_report(RunFolder(tmp_path / "none"), tmp_path / "page.html", SHOWN)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_are_escaped():
+    """Whatever stands in a name is shown, not run."""
+    nasty = '<script>alert("x")</script>'
+    assert text(nasty) == "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"
+    assert tag("p", nasty, title='a"b', hidden=True, class_="c") == (
+        '<p title="a&quot;b" hidden class="c">&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;</p>'
+    )
+    assert tag("p", Html("<b>x</b>")) == "<p><b>x</b></p>"
