@@ -3,8 +3,21 @@
 import components
 import datasets  # noqa: F401  # with components, registers all that a spec may name
 from components.clip import Clip
+from framework.classifier import ClassifierExperiment, ClassifierTraining
 from framework.experiment import Experiment, Training, dump, load
 from framework.graph import Stage, StageGraph
 from registry import use
 
-__all__ = ["Clip", "Experiment", "Stage", "StageGraph", "Training", "components", "dump", "load", "use"]
+__all__ = [
+    "ClassifierExperiment",
+    "ClassifierTraining",
+    "Clip",
+    "Experiment",
+    "Stage",
+    "StageGraph",
+    "Training",
+    "components",
+    "dump",
+    "load",
+    "use",
+]

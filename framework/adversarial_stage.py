@@ -68,6 +68,12 @@ class AdversarialStage(nn.Module):
         rules: of its updates.
     """
 
+    remedy = (
+        "lower learning rates (generator_lr, discriminator_lr) in another --work-dir or with --restart, or "
+        "training.on_divergence=skip"
+    )
+    """Against numbers that are not finite any more."""
+
     def __init__(
         self,
         stage: Stage,
@@ -101,9 +107,7 @@ class AdversarialStage(nn.Module):
 
     def reduce_gradients(self) -> None:
         """From now on gradients are means over all ranks. The networks must be on their device."""
-        # Of 1x1 convolutions alone, whose strides say the same in two ways; it costs nothing.
-        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        self._networks = (_reduced(self.generator), _reduced(self.discriminators))
+        self._networks = (reduced(self.generator), reduced(self.discriminators))
 
     def train_step(self, data: Sequence[Mapping[str, Any]], optim_wrapper: OptimWrapperDict) -> Log:
         """One iteration: an update of the discriminators per batch of ``data``, then one of the generator.
@@ -222,7 +226,10 @@ class AdversarialStage(nn.Module):
         return share
 
 
-def _reduced(network: nn.Module) -> DistributedDataParallel:
+def reduced(network: nn.Module) -> DistributedDataParallel:
+    """``network`` with gradients that are means over all ranks."""
+    # Of 1x1 convolutions alone, whose strides say the same in two ways; it costs nothing.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # Buffers are the same on all ranks by themselves: statistics are reduced, singular vectors follow the weights.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.13
     options: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.clip import Clip
 from datasets import VideoDataset
 from framework.experiment import Experiment
 from registry import DATASETS, InputError, Problem
@@ -23,40 +24,49 @@ def open_data(experiment: Experiment) -> VideoDataset:
 
 
 def _problems(experiment: Experiment, dataset: VideoDataset) -> list[Problem]:
-    graph, where = experiment.graph, f"data ({experiment.data})"
+    where = f"data ({experiment.data})"
+    if len(dataset) == 0:
+        return [Problem(where, "holds no clip")]
+    return [
+        *clip_problems(experiment.graph.clip, "graph.clip", dataset, where),
+        *_classes(experiment, dataset, where),
+    ]
+
+
+def clip_problems(clip: Clip, at: str, dataset: VideoDataset, where: str) -> list[Problem]:
+    """What keeps a dataset from having clips of ``clip``.
+
+    Args:
+        clip: wanted.
+        at: the clip's path in the spec.
+        dataset: looked at.
+        where: place of the problems.
+    """
     if len(dataset) == 0:
         return [Problem(where, "holds no clip")]
     problems = []
-    wanted, there = (
-        (graph.clip.height, graph.clip.width, graph.clip.channels),
-        (
-            dataset.height,
-            dataset.width,
-            dataset.channels,
-        ),
-    )
+    wanted = (clip.height, clip.width, clip.channels)
+    there = (dataset.height, dataset.width, dataset.channels)
     if wanted != there:
-        what = f"graph.clip is {graph.clip}, but the clips are {_size(there)}"
+        what = f"{at} is {clip}, but the clips are {_size(there)}"
         problems.append(Problem(where, what, f"clips of {_size(wanted)}"))
-    if dataset.stride != graph.clip.stride:
-        what = f"graph.clip has stride {graph.clip.stride}, but the clips have stride {dataset.stride}"
-        problems.append(Problem(where, what, f"clips ingested with --stride {graph.clip.stride}"))
-    problems += _short_clips(experiment, dataset, where)
-    problems += _classes(experiment, dataset, where)
-    return problems
+    if dataset.stride != clip.stride:
+        what = f"{at} has stride {clip.stride}, but the clips have stride {dataset.stride}"
+        problems.append(Problem(where, what, f"clips ingested with --stride {clip.stride}"))
+    return problems + _short_clips(clip.frames, at, dataset, where)
 
 
-def _short_clips(experiment: Experiment, dataset: VideoDataset, where: str) -> list[Problem]:
+def _short_clips(frames: int, at: str, dataset: VideoDataset, where: str) -> list[Problem]:
     lengths = dataset.lengths()
-    short = np.flatnonzero(lengths < experiment.graph.clip.frames)
+    short = np.flatnonzero(lengths < frames)
     if len(short) == 0 or (dataset.short == "skip" and len(short) < len(dataset)):
         return []
     what = (
-        f"graph.clip has {experiment.graph.clip.frames} frames, but {len(short)} of {len(dataset)} clips have fewer "
+        f"{at} has {frames} frames, but {len(short)} of {len(dataset)} clips have fewer "
         f"({dataset.name(int(short[0]))} has {lengths[short[0]]})"
     )
     if len(short) == len(dataset):
-        return [Problem(where, what, f"graph.clip.frames of at most {lengths.max()}")]
+        return [Problem(where, what, f"{at}.frames of at most {lengths.max()}")]
     return [Problem(where, what, 'short="skip" in data to leave them out')]
 
 

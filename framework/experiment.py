@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
+from framework.classifier import KIND, ClassifierExperiment
 from framework.graph import Stage, StageGraph
 from registry import AtLeastZero, Component, InputError, NonNegative, Positive, PositiveFloat, ProperFraction
 from registry.component import freeze
@@ -23,6 +24,10 @@ BESIDE_THE_RESULT = (
     "deterministic",
     "on_divergence",
     "workers",
+    "evaluate",
+    "evaluate_features",
+    "evaluate_videos",
+    "evaluate_every",
     "log_every",
     "checkpoint_every",
     "keep_checkpoints",
@@ -85,6 +90,15 @@ class Training:
     """How many of the latest checkpoints are kept."""
     keep_best: str | None = None
     """Keep one checkpoint more, that of the best line of ``metrics.jsonl``: ``"min:NAME"`` or ``"max:NAME"``."""
+    evaluate: tuple[Component, ...] = attrs.field(default=(), converter=freeze)
+    """Metrics that are measured while the stage trains, on whole videos, into ``metrics.jsonl``; none by default. The
+    generator normalises with the statistics of the videos at hand, since those of a length are estimated at the end."""
+    evaluate_features: Component | None = None
+    """The feature network of metrics that need one."""
+    evaluate_videos: Positive = 512
+    """Real and generated videos, each, that they are measured on."""
+    evaluate_every: Positive = 5000
+    """Iterations between two measurements."""
     sample_every: Positive = 1000
     """Iterations between two sets of samples, a picture and a film."""
     samples: Positive = 8
@@ -123,7 +137,7 @@ class Experiment:
         return attrs.evolve(self, graph=attrs.evolve(self.graph, stages=stages))
 
 
-def dump(experiment: Experiment) -> str:
+def dump(experiment: Experiment | ClassifierExperiment) -> str:
     """The experiment as JSON text; ``load(dump(x)) == x``."""
     return json.dumps({"format": FORMAT, **unstructure(experiment)}, indent=2) + "\n"
 
@@ -134,7 +148,8 @@ def shaping(spec: Mapping[str, Any]) -> dict[str, Any]:
     Where the data lies is no part of it either; that it is the same data, its fingerprint says.
     """
     kept = copy.deepcopy(dict(spec))
-    for training in (kept["training"], *(stage["training"] for stage in kept["graph"]["stages"])):
+    stages = kept.get("graph", {"stages": []})["stages"]  # a classifier has none
+    for training in (kept["training"], *(stage["training"] for stage in stages)):
         for field in BESIDE_THE_RESULT:
             training.pop(field, None)
     kept["data"]["options"].pop("path", None)
@@ -147,7 +162,10 @@ def load(text: str) -> Experiment:
     Raises:
         InputError: it is no JSON, of another format, or a field is unknown, missing or of a wrong type.
     """
-    return structure(plain(text), Experiment)
+    data = plain(text)
+    if data.get("kind") == KIND:
+        raise InputError.of("", "is the spec of a classifier, not of a cascade", "one with a graph of stages")
+    return structure(data, Experiment)
 
 
 def plain(text: str) -> dict[str, Any]:

@@ -54,18 +54,21 @@ class ProgressHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
 
 def summary(metrics: Mapping[str, float]) -> str:
     """Metrics for a person: losses, each discriminator's scores of real and generated videos, rates, memory."""
-    losses = [f"{name} {metrics[name]:.3f}" for name in ("loss_D", "loss_G") if name in metrics]
+    losses = [f"{name} {metrics[name]:.3f}" for name in ("loss_D", "loss_G", "loss") if name in metrics]
     scores = [
         f"{name.removesuffix('/real')} {metrics[name]:+.2f}/{metrics[name.removesuffix('real') + 'fake']:+.2f}"
         for name in metrics
         if name.endswith("/real")
     ]
+    shares = ("accuracy", "held_out_accuracy")
+    told = [f"{name.replace('_', ' ')} {metrics[name]:.1%}" for name in shares if name in metrics]
     rates = [f"lr {metrics['lr_generator']:g}/{metrics['lr_discriminator']:g}"] if "lr_generator" in metrics else []
     skipped = [f"skipped {metrics['skipped']:.2f}"] if metrics.get("skipped") else []
     return ", ".join(
         [
             *losses,
             *scores,
+            *told,
             *skipped,
             *rates,
             f"{metrics['clips_per_second']:.1f} clips/s",
@@ -103,11 +106,16 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         self._counts: dict[str, int] = {} if begun is None else dict(begun["counts"])
         self.latest: dict[str, float] = {} if begun is None else dict(begun["latest"])
         """Values of the latest line, less those that tell of the machine."""
+        self._measured: dict[str, float] = {}
         self._timed = 0
         self._since = time.perf_counter()
         if ranks.rank() == 0 and path.is_file():
             lines = path.read_text().splitlines(keepends=True)
             write_whole(path, "".join(line for line in lines if _iteration(line) <= first))
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """Have ``values``, which are measured now and then, in the next line."""
+        self._measured |= values
 
     def state(self) -> dict[str, Any]:
         """What is added up for the next line, over all ranks: tensors and plain values. All ranks ask together."""
@@ -134,6 +142,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         _refuse_divergence(runner, iteration, means)
         for name, wrapper in runner.optim_wrapper.items():
             means[f"lr_{name}"] = wrapper.get_lr()["lr"][0]
+        means |= self._measured
         self.latest = dict(means)
         means["clips_per_second"] = self._clips * self._timed / (now - self._since)
         means["memory_mb"] = peak_memory()
@@ -142,7 +151,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
                 file.write(json.dumps({"iteration": iteration, **means}, allow_nan=False) + "\n")
             runner.visualizer.add_scalars(means, step=iteration)
             self._show(iteration, means)
-        self._sums, self._counts, self._timed, self._since = {}, {}, 0, now
+        self._sums, self._counts, self._measured, self._timed, self._since = {}, {}, {}, 0, now
 
 
 class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
@@ -190,6 +199,33 @@ class StageCheckpointHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         on_first(save)
 
 
+class EvaluateHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
+    """Metrics of generated videos, every ``every`` iterations and at the end, into the line of metrics that follows.
+
+    Rank 0 measures, while the others wait.
+
+    Args:
+        measure: gives the values, without touching the training.
+        every: iterations between two; None measures nothing.
+        tell: is told the values.
+    """
+
+    priority = "HIGH"
+
+    def __init__(
+        self, measure: Callable[[], dict[str, float]], every: int | None, tell: Callable[[Mapping[str, float]], None]
+    ) -> None:
+        self._measure, self._every, self._tell = measure, every, tell
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Measure when it is time."""
+        iteration = batch_idx + 1
+        if self._every is not None and (iteration % self._every == 0 or iteration == runner.max_iters):
+            self._tell(on_first(self._measure))
+
+
 class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     """What the cascade generates so far, as a picture and a film, every ``every`` iterations and at the end.
 
@@ -229,7 +265,7 @@ def peak_memory() -> float:
 
 def _refuse_divergence(runner: Runner, iteration: int, values: Mapping[str, Any]) -> None:
     if (name := first_not_finite(values)) is not None:
-        raise diverged(runner.model.stage.name, iteration, name)
+        raise diverged(runner.model, iteration, name)
 
 
 def _iteration(line: str) -> int:

@@ -16,10 +16,28 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from registry import DATASETS, DISCRIMINATORS, GENERATORS, KINDS, LOSSES, VIEWS, InputError, Problem, Registry
+from registry import (
+    CLASSIFIERS,
+    DATASETS,
+    DISCRIMINATORS,
+    GENERATORS,
+    KINDS,
+    LOSSES,
+    VIEWS,
+    InputError,
+    Problem,
+    Registry,
+)
 from registry.errors import join
 
-_KIND_AT = {"generator": GENERATORS, "view": VIEWS, "data_view": VIEWS, "loss": LOSSES, "data": DATASETS}
+_KIND_AT = {
+    "generator": GENERATORS,
+    "view": VIEWS,
+    "data_view": VIEWS,
+    "loss": LOSSES,
+    "data": DATASETS,
+    "network": CLASSIFIERS,
+}
 _OPEN = {"discriminators", "options", "training"}
 """Tables that take keys they do not hold yet. (The experiment's own ``training`` lists all its fields.)"""
 
@@ -80,7 +98,7 @@ def _kind_inside(options: Any, name: Any) -> Registry | None:
 def _still_set(data: dict[str, Any], setting: str, settings: Sequence[str]) -> list[str]:
     """Notes on stages whose own training keeps a field that ``setting`` set for the experiment, and no other set."""
     table, _, field = setting.partition("=")[0].strip().partition(".")
-    stages = data["graph"]["stages"] if table == "training" else []
+    stages = data["graph"]["stages"] if table == "training" and "graph" in data else []
     return [
         f"graph.stages.{stage['name']}.training.{field}={stage['training'][field]} stands; set it as well"
         for stage in stages

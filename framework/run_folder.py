@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from framework.artifact import DATA_NAME, spec_differences, versions
 from framework.checkpoint import write_whole
+from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment, dump, load
 from framework.plain_data import read_json, read_object
 from framework.spec_file import IMPORTS_NAME, SPEC_NAME, import_modules, module_folders
@@ -83,7 +84,7 @@ class RunFolder:
         import_modules(experiment.imports, map(Path, folders))
         return experiment
 
-    def refuse_others(self, experiment: Experiment, fingerprint: str) -> None:
+    def refuse_others(self, experiment: Experiment | ClassifierExperiment, fingerprint: str) -> None:
         """Refuse to go on in a folder that holds anything but a run of this spec on this data.
 
         Raises:
@@ -100,7 +101,7 @@ class RunFolder:
                 return  # empty, or :meth:`begin` was cut short
             raise InputError.of(str(self.path), "is not empty and holds no run", "an empty or new --work-dir")
         there = read_object(self.path / SPEC_NAME)
-        if changes := spec_differences(there, experiment, self.path / SPEC_NAME):
+        if changes := spec_differences(there, experiment, self.path / SPEC_NAME):  # type: ignore[arg-type]  # any spec
             shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
             raise InputError.of(
                 str(self.path), f"holds a run of another spec ({shown})", "another --work-dir, or --restart"
@@ -135,7 +136,7 @@ class RunFolder:
         self.release()  # the lock went with the folder
         return aside
 
-    def begin(self, experiment: Experiment, fingerprint: str) -> None:
+    def begin(self, experiment: Experiment | ClassifierExperiment, fingerprint: str) -> None:
         """Create the folder, or enter it again, with the run's own description in it; the spec is written last.
 
         No other process can begin in it until :meth:`release`, or until this process ends.

@@ -21,10 +21,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from framework.adversarial_stage import AdversarialStage
+from framework.classifier_model import ClassifierModel
 from framework.experiment import Training
 from framework.update import NetworkOptimizer, NotFiniteError
 from registry import InputError
 from registry.errors import AgreedError
+
+Trainable = AdversarialStage | ClassifierModel
 
 
 class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
@@ -97,7 +100,7 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
             try:
                 outputs = runner.model.train_step(data, optim_wrapper=runner.optim_wrapper)
             except NotFiniteError as error:
-                raise diverged(runner.model.stage.name, self._iter + 1, str(error)) from error
+                raise diverged(runner.model, self._iter + 1, str(error)) from error
             self.stopping = self._stop()
             runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data, outputs=outputs)
             self._iter += 1
@@ -106,13 +109,12 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
         return runner.model  # type: ignore[no-any-return]
 
 
-def diverged(stage: str, iteration: int, what: str) -> InputError:
+def diverged(model: Trainable, iteration: int, what: str) -> InputError:
     """The error that ends a training whose numbers are not finite any more, in all ranks."""
     return AgreedError.of(
-        stage,
+        model.stage.name,
         f"training diverged by iteration {iteration}: {what} is not finite; earlier checkpoints stay",
-        "lower learning rates (generator_lr, discriminator_lr) in another --work-dir or with --restart, or "
-        "training.on_divergence=skip",
+        model.remedy,
     )
 
 
@@ -125,7 +127,7 @@ class StageRunner(Runner):  # type: ignore[misc]  # MMEngine is untyped
     def dump_config(self) -> None:
         """Nothing: the spec is in the run folder."""
 
-    def wrap_model(self, model_wrapper_cfg: Any, model: AdversarialStage) -> AdversarialStage:
+    def wrap_model(self, model_wrapper_cfg: Any, model: Trainable) -> Trainable:
         """The model as it is: it reduces its gradients itself."""
         return model
 
@@ -149,7 +151,7 @@ def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapper
 
 def make_runner(
     name: str,
-    model: AdversarialStage,
+    model: Trainable,
     optimizers: OptimWrapperDict,
     loader: DataLoader[dict[str, Any]],
     loop: dict[str, Any],
@@ -157,12 +159,12 @@ def make_runner(
     work_dir: Path,
     tensorboard: Path,
 ) -> StageRunner:
-    """The runner of one stage.
+    """The runner of one stage, or of a classifier.
 
     Args:
         name: of the run and stage, unique in this process.
         model: what trains.
-        optimizers: from :func:`make_optimizers`.
+        optimizers: from :func:`make_optimizers`, by name.
         loader: the batches of what is left to do.
         loop: arguments of :class:`StageLoop` other than runner and loader.
         hooks: in place of MMEngine's for logging, timing and checkpoints.

@@ -18,6 +18,8 @@ import attrs
 
 from components.clip import Clip
 from framework.check import check
+from framework.check.classifier import check_classifier
+from framework.classifier import KIND, ClassifierExperiment, ClassifierTraining
 from framework.experiment import Experiment, Training, plain
 from framework.graph import Stage, StageGraph
 from framework.overrides import apply_overrides
@@ -27,6 +29,8 @@ from registry.errors import nearest
 
 SPEC_NAME = "spec.json"
 IMPORTS_NAME = "imports.json"
+_CLASSES = (Clip, ClassifierExperiment, ClassifierTraining, Experiment, Stage, StageGraph, Training)
+"""That a spec is written with."""
 
 
 def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experiment, list[str]]:
@@ -36,8 +40,19 @@ def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experimen
         The experiment, and notes on what the settings dropped.
 
     Raises:
-        InputError: the file cannot be read, or anything in the spec is wrong; every problem at once.
+        InputError: the file cannot be read, or anything in the spec is wrong, every problem at once; or it is the spec
+            of a classifier.
     """
+    experiment, notes = load_any_spec(path, settings)
+    if isinstance(experiment, ClassifierExperiment):
+        raise InputError.of(str(path), "is the spec of a classifier, not of a cascade", "one with a graph of stages")
+    return experiment, notes
+
+
+def load_any_spec(
+    path: str | Path, settings: Iterable[str] = ()
+) -> tuple[Experiment | ClassifierExperiment, list[str]]:
+    """The same, of a cascade or of a classifier."""
     path = Path(path)
     if not path.is_file():
         raise InputError.of(str(path), "there is no such spec", allowed="a Python spec (.py) or a saved spec.json")
@@ -49,7 +64,7 @@ def load_spec(path: str | Path, settings: Iterable[str] = ()) -> tuple[Experimen
     apply_overrides(data, [setting for setting in settings if re.match(r"\s*imports\b", setting)])
     import_modules(data.get("imports", ()), [path.parent, *_remembered_folders(path)])
     notes = apply_overrides(data, settings)
-    return check(data), notes
+    return check_classifier(data) if data.get("kind") == KIND else check(data), notes
 
 
 def import_modules(names: Any, folders: Iterable[Path]) -> None:
@@ -80,7 +95,7 @@ def _import(name: str, looked_in: list[Path]) -> None:
         raise _failure(where, error, lambda names: names.get("__name__", "").partition(".")[0] == package) from error
 
 
-def module_folders(experiment: Experiment) -> dict[str, str]:
+def module_folders(experiment: Experiment | ClassifierExperiment) -> dict[str, str]:
     """Where each module of ``experiment.imports`` was found; kept in a run so that it finds them again."""
     found = {}
     for name in experiment.imports:
@@ -116,8 +131,9 @@ def _from_python(path: Path) -> dict[str, Any]:
         except (Exception, SystemExit) as error:
             raise _failure(str(path), error, lambda names: _lies_in(folder, names)) from error
     experiment = names.get("experiment")
-    if not isinstance(experiment, Experiment):
-        raise InputError.of(str(path), "defines no experiment", allowed="experiment = Experiment(...)")
+    if not isinstance(experiment, (Experiment, ClassifierExperiment)):
+        allowed = "experiment = Experiment(...) or ClassifierExperiment(...)"
+        raise InputError.of(str(path), "defines no experiment", allowed)
     data: dict[str, Any] = unstructure(experiment)
     return data
 
@@ -144,7 +160,7 @@ def _failure(where: str, error: BaseException, written_by_user: Callable[[Mappin
 def _misspelt_field(error: BaseException) -> Problem | None:
     """What was meant, when a class of the spec was given a field that it does not have."""
     found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    classes = {cls.__name__: cls for cls in (Clip, Experiment, Stage, StageGraph, Training)}
+    classes = {cls.__name__: cls for cls in _CLASSES}
     if found is None or found[1] not in classes:
         return None
     names = [field.name for field in attrs.fields(classes[found[1]])]

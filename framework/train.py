@@ -10,6 +10,7 @@ from components import ranks
 from framework.artifact import MANIFEST, read_own_manifest
 from framework.batch import refuse_uneven
 from framework.check_data import open_data
+from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment
 from framework.graph import Stage
 from framework.run_folder import RunFolder
@@ -48,7 +49,7 @@ def train(
     run = RunFolder(work_dir)
     stages = together(lambda: _asked(run, experiment, only, restart=restart))
     dataset = together(lambda: open_data(experiment))
-    on_first(lambda: _enter(run, experiment, dataset.fingerprint, restart=restart))
+    on_first(lambda: enter(run, experiment, dataset.fingerprint, restart=restart))
     everything = experiment.graph.order()
     try:
         with ExitStack() as stack:
@@ -68,7 +69,12 @@ def train(
     return run
 
 
-def _enter(run: RunFolder, experiment: Experiment, fingerprint: str, *, restart: bool) -> None:
+def enter(run: RunFolder, experiment: Experiment | ClassifierExperiment, fingerprint: str, *, restart: bool) -> None:
+    """Create the run's folder, or enter it again; with ``restart`` put what stands there aside first.
+
+    Raises:
+        InputError: it holds something else, or another process trains in it.
+    """
     if restart:
         _restart(run)
     run.refuse_others(experiment, fingerprint)

@@ -2,11 +2,12 @@
 
 from registry.component import Component, use
 from registry.errors import InputError, Problem
-from registry.kinds import DATASETS, DISCRIMINATORS, FEATURES, GENERATORS, KINDS, LOSSES, METRICS, VIEWS
+from registry.kinds import CLASSIFIERS, DATASETS, DISCRIMINATORS, FEATURES, GENERATORS, KINDS, LOSSES, METRICS, VIEWS
 from registry.registry import Registry
 from registry.types import AtLeastZero, Fraction, NonNegative, Positive, PositiveFloat, ProperFraction, Range
 
 __all__ = [
+    "CLASSIFIERS",
     "DATASETS",
     "DISCRIMINATORS",
     "FEATURES",

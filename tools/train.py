@@ -1,4 +1,4 @@
-"""Train the cascade that SPEC declares, its stages one after another. The same command again carries on."""
+"""Train the cascade that SPEC declares, its stages one after another, or a classifier. The same command carries on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from framework.classifier import ClassifierExperiment
 from framework.describe import describe, describe_json
+from framework.describe_classifier import describe_classifier, describe_classifier_json
 from framework.experiment import Experiment
 from framework.launch import LAUNCHERS, launched
-from framework.spec_file import load_spec
+from framework.spec_file import load_any_spec
 from framework.stopping import StopSignals
 from framework.together import together
 from framework.train import train
+from framework.train_classifier import train_classifier
 from registry import InputError
 from registry.cli import note, run, say
 
@@ -22,20 +25,31 @@ from registry.cli import note, run, say
 def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
     if arguments.dry_run:
-        experiment = _experiment(arguments)
-        say(describe_json(experiment) if arguments.json else describe(experiment))
+        say(_described(_experiment(arguments), as_json=arguments.json))
         return 0
     with StopSignals(to_the_end=True) as signals, launched(arguments.launcher):
         experiment = together(lambda: _experiment(arguments))
         work_dir = arguments.work_dir or Path("runs") / experiment.name
-        train(experiment, work_dir, arguments.stage, restart=arguments.restart, signals=signals)
+        if isinstance(experiment, ClassifierExperiment):
+            train_classifier(experiment, work_dir, restart=arguments.restart, signals=signals)
+        else:
+            train(experiment, work_dir, arguments.stage, restart=arguments.restart, signals=signals)
     return 0
 
 
-def _experiment(arguments: argparse.Namespace) -> Experiment:
-    experiment, notes = load_spec(arguments.spec, arguments.set)
+def _described(experiment: Experiment | ClassifierExperiment, *, as_json: bool) -> str:
+    if isinstance(experiment, ClassifierExperiment):
+        return describe_classifier_json(experiment) if as_json else describe_classifier(experiment)
+    return describe_json(experiment) if as_json else describe(experiment)
+
+
+def _experiment(arguments: argparse.Namespace) -> Experiment | ClassifierExperiment:
+    experiment, notes = load_any_spec(arguments.spec, arguments.set)
     note(*notes)
-    if arguments.stage is not None and arguments.stage not in experiment.graph.names():
+    if isinstance(experiment, ClassifierExperiment):
+        if arguments.stage is not None:
+            raise InputError.of("--stage", "a classifier has no stages", "no --stage")
+    elif arguments.stage is not None and arguments.stage not in experiment.graph.names():
         raise InputError.unknown("--stage", "stage", arguments.stage, experiment.graph.names())
     if arguments.json and not arguments.dry_run:
         raise InputError.of("--json", "prints a dry run, and there is none", allowed="--json with --dry-run")

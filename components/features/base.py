@@ -38,6 +38,11 @@ class FeatureNetwork(nn.Module, ABC):
     """Colour channels of the videos that it takes."""
 
     @property
+    def stride(self) -> int | None:
+        """The stride of the clips that its features are of: other ones are not to be given to it; None is any."""
+        return None
+
+    @property
     @abstractmethod
     def dim(self) -> int:
         """Length of a pooled vector, D."""

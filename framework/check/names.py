@@ -20,9 +20,8 @@ _TAKEN = set(dir(nn.ModuleDict()))
 
 def check_names(experiment: Experiment, findings: Findings) -> None:
     """Every name and every option of every component."""
-    if findings.sound("name") and not _NAME.fullmatch(experiment.name):
-        findings.add("name", f"{experiment.name!r} cannot name a folder", _NAME_RULE)
-    _component(findings, DATASETS, experiment.data, "data")
+    check_name(experiment.name, findings)
+    check_component(findings, DATASETS, experiment.data, "data")
     for stage in experiment.graph.stages:
         where = stage_path(stage)
         if findings.sound(f"{where}.name"):
@@ -38,20 +37,27 @@ def check_names(experiment: Experiment, findings: Findings) -> None:
         findings.doubt(where)
 
 
+def check_name(name: str, findings: Findings) -> None:
+    """The experiment's own name, which is its folder's as well."""
+    if findings.sound("name") and not _NAME.fullmatch(name):
+        findings.add("name", f"{name!r} cannot name a folder", _NAME_RULE)
+
+
 def _components(findings: Findings, stage: Stage, where: str) -> None:
-    _component(findings, GENERATORS, stage.generator, f"{where}.generator")
-    _component(findings, LOSSES, stage.loss, f"{where}.loss")
+    check_component(findings, GENERATORS, stage.generator, f"{where}.generator")
+    check_component(findings, LOSSES, stage.loss, f"{where}.loss")
     for name, component in stage.discriminators.items():
-        _component(findings, DISCRIMINATORS, component, f"{where}.discriminators.{name}")
+        check_component(findings, DISCRIMINATORS, component, f"{where}.discriminators.{name}")
         if not name.isidentifier() or name in _TAKEN:
             what = f"{name!r} cannot name a discriminator"
             findings.add(f"{where}.discriminators.{name}", what, "a Python identifier that torch's modules do not use")
     if stage.view is not None:
-        _component(findings, VIEWS, stage.view, f"{where}.view")
+        check_component(findings, VIEWS, stage.view, f"{where}.view")
     if stage.data_view is not None:
-        _component(findings, VIEWS, stage.data_view, f"{where}.data_view")
+        check_component(findings, VIEWS, stage.data_view, f"{where}.data_view")
 
 
-def _component(findings: Findings, kind: Registry, component: Component, where: str) -> None:
+def check_component(findings: Findings, kind: Registry, component: Component, where: str) -> None:
+    """The name of a component and those of its options."""
     if findings.sound(where):
         findings.problems += kind.check(component, where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -13,11 +13,14 @@ from framework.experiment import Experiment
 from registry import InputError
 from registry.convert import structure
 
+S = TypeVar("S")
+
 _ATTEMPTS = 3
 _STAND_IN: dict[str, Any] = {
     "clip": {"frames": 1, "height": 1, "width": 1},
     "generator": {"type": "", "options": {}},
     "data": {"type": "", "options": {}},
+    "network": {"type": "", "options": {}},
     "name": "unnamed",
 }
 """For required fields that cannot be used. The path stays marked, so nothing is concluded from them."""
@@ -28,7 +31,10 @@ def is_stand_in(name: str) -> bool:
     return name.startswith("[")
 
 
-def structure_what_can_be(data: dict[str, Any]) -> tuple[Experiment | None, Findings]:
+def structure_what_can_be(
+    data: dict[str, Any],
+    kind: type[S] = Experiment,  # type: ignore[assignment]  # mypy knows no such default
+) -> tuple[S | None, Findings]:
     """The experiment in ``data`` with unusable fields left at their defaults, and the type errors found.
 
     No experiment is returned where too little of it is there to go on.
@@ -37,7 +43,7 @@ def structure_what_can_be(data: dict[str, Any]) -> tuple[Experiment | None, Find
     data = copy.deepcopy(data)
     for _ in range(_ATTEMPTS):
         try:
-            return structure(data, Experiment), findings
+            return structure(data, kind), findings
         except InputError as error:
             known = {str(problem) for problem in findings.problems}
             findings.problems += [problem for problem in error.problems if str(problem) not in known]

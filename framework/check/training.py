@@ -10,7 +10,7 @@ import attrs
 from framework.build import stage_path
 from framework.check.findings import Findings
 from framework.experiment import Experiment, Training
-from registry import InputError
+from registry import FEATURES, METRICS, InputError
 from registry.convert import structure, unstructure
 
 
@@ -29,12 +29,37 @@ def check_training(experiment: Experiment, findings: Findings) -> None:
                 _check(training, stage.training, where, findings)
 
 
+def _check_evaluation(training: Training, said: Collection[str], where: str, findings: Findings) -> None:
+    """Metrics and their network by name, and that their figures meet a line of metrics and a checkpoint."""
+    if {"evaluate", "evaluate_features"}.isdisjoint(said) and not training.evaluate:
+        return
+    for number, metric in enumerate(training.evaluate):
+        problems = METRICS.check(metric, f"{where}.evaluate[{number}]")
+        if (
+            not problems
+            and getattr(METRICS.find(metric.type), "layer", None) is not None
+            and training.evaluate_features is None
+        ):
+            what = f"is missing: {metric.type} compares features"
+            findings.add(f"{where}.evaluate_features", what, ", ".join(FEATURES.names()))
+        for problem in problems:
+            findings.take(InputError(problem))
+    if training.evaluate_features is not None:
+        for problem in FEATURES.check(training.evaluate_features, f"{where}.evaluate_features"):
+            findings.take(InputError(problem))
+    for other in ("log_every", "checkpoint_every"):
+        if training.evaluate and training.evaluate_every % getattr(training, other):
+            what = f"{training.evaluate_every} is no multiple of {other}={getattr(training, other)}"
+            findings.add(f"{where}.evaluate_every", what, "whole multiples of both log_every and checkpoint_every")
+
+
 def _check(training: Training, said: Collection[str], where: str, findings: Findings) -> None:
     """Look at the fields that are ``said`` at ``where``, along with those that hold there anyway."""
     best = training.keep_best if "keep_best" in said else None
     if best is not None and not re.fullmatch(r"(min|max):\S+", best):
         what = f"{best!r} does not say which is best of what"
         findings.add(f"{where}.keep_best", what, '"min:NAME" or "max:NAME" with a name of metrics.jsonl')
+    _check_evaluation(training, said, where, findings)
     if not {"r1", "precision"}.isdisjoint(said) and training.r1 and training.precision == "float16":
         what = "the penalty's gradients of gradients vanish in float16"
         findings.add(f"{where}.r1", what, 'precision "bfloat16" or "float32", or r1=0')

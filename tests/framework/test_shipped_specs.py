@@ -4,13 +4,18 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 import zarr
 
+from components.features import InDomainFeatures
 from framework.generate import Request, generate
-from framework.spec_file import load_spec
+from framework.spec_file import load_any_spec, load_spec
 from framework.train import train
+from framework.train_classifier import train_classifier
 
-SPECS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
+FOLDER = Path(__file__).parents[2] / "experiments"
+CLASSIFIERS = [FOLDER / "quickstart_classifier.py"]
+SPECS = sorted(set(FOLDER.glob("*.py")) - set(CLASSIFIERS))
 SIDE, UNITS = 16, 3
 
 
@@ -59,8 +64,20 @@ def test_a_shrunk_spec_trains_and_generates(path, tmp_path, monkeypatch):
     assert notes == []
     assert experiment.name == path.stem
     run = train(experiment, tmp_path / "run")
-    [folder] = generate(run, Request(count=2, formats=("zarr",)), tmp_path / "out")
+    folder, _ = generate(run.path, Request(count=2, formats=("zarr",)), tmp_path / "out")
     group = zarr.open_group(folder, mode="r")
     assert {name: array.shape for name, array in group.arrays()} == {
         stage.name: (2, stage.clip.frames, stage.clip.height, stage.clip.width, 3) for stage in experiment.graph.stages
     }
+
+
+@pytest.mark.parametrize("path", CLASSIFIERS, ids=lambda path: path.stem)
+def test_a_shrunk_classifier_trains(path, tmp_path):
+    """Two iterations on drawn clips; the features are there for metrics."""
+    settings = ["data=SyntheticClips(clips=24, frames=5, size=8)", "clip.frames=4", "clip.height=8", "clip.width=8"]
+    settings += ["network.channels=2", "network.multipliers=[1]", "training.batch_size=2", "training.iterations=2"]
+    experiment, notes = load_any_spec(path, settings)
+    assert notes == []
+    assert experiment.name == path.stem
+    run = train_classifier(experiment, tmp_path / "run")
+    assert InDomainFeatures(path=run.path)(torch.zeros(1, 4, 3, 8, 8)).logits.shape == (1, 4)

@@ -93,8 +93,8 @@ def test_json_agrees_with_the_signatures(components):
     [
         (
             ["generator"],
-            "KIND: no kind is called 'generator'; allowed: datasets, discriminators, features, generators, losses, "
-            "views; did you mean 'generators'?",
+            "KIND: no kind is called 'generator'; allowed: classifiers, datasets, discriminators, features, "
+            "generators, losses, metrics, views; did you mean 'generators'?",
         ),
         (
             ["losses", "Hinge"],
