@@ -30,6 +30,10 @@ demo: $(READY)
 	$(BIN)/python tools/ingest.py $(DEMO)/videos $(DEMO)/clips.zarr --size 32
 	$(BIN)/python tools/train.py exp/quickstart.py --work-dir $(DEMO)/run --set data.path=$(DEMO)/clips.zarr
 	$(BIN)/python tools/generate.py $(DEMO)/run --count 8 --sigma 0.5
+	$(BIN)/python tools/train.py exp/quickstart_classifier.py --work-dir $(DEMO)/classifier --set data.path=$(DEMO)/clips.zarr
+	$(BIN)/python tools/evaluate.py $(DEMO)/run --count 200
+	$(BIN)/python tools/evaluate.py $(DEMO)/run --count 200 --metrics fid,is --features $(DEMO)/classifier
+	$(BIN)/python tools/report.py $(DEMO)/run
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup

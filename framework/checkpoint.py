@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,13 @@ class Checkpoints:
         folder: where they are.
         keep: how many of the latest are kept.
         best: ``"min:NAME"`` or ``"max:NAME"``, the metric whose best checkpoint is kept besides; None for none.
+        now_and_then: metrics that not every line has.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, best: str | None = None) -> None:
-        self.folder, self._keep = folder, keep
+    def __init__(
+        self, folder: Path, keep: int = 2, best: str | None = None, now_and_then: Collection[str] = ()
+    ) -> None:
+        self.folder, self._keep, self._now_and_then = folder, keep, now_and_then
         self._direction, _, self._metric = (best or "").partition(":")
 
     def save(self, iteration: int, state: dict[str, Any], metrics: Mapping[str, float] | None = None) -> Path:
@@ -78,8 +81,9 @@ class Checkpoints:
             InputError: naming those that there are.
         """
         whole = {"loss_D", "loss_G", "grad_norm_D", "grad_norm_G"} <= metrics.keys()
-        if self._metric and whole and self._metric not in metrics:
-            raise InputError.unknown("training.keep_best", "metric", self._metric, metrics)
+        if self._metric and whole and self._metric not in metrics and self._metric not in self._now_and_then:
+            names = [*metrics, *self._now_and_then]
+            raise InputError.unknown("training.keep_best", "metric", self._metric, names)
 
     def _remember_best(self, iteration: int, metrics: Mapping[str, float]) -> None:
         if self._metric not in metrics:

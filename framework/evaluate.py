@@ -13,7 +13,7 @@ from torch import Tensor
 
 from components import ranks
 from components.features import FeatureNetwork
-from components.metrics import Figure, Metric, MetricBatch, Side
+from components.metrics import Figure, Metric, MetricBatch
 from datasets import VideoDataset
 from framework.artifact import versions
 from framework.build import build_stage_view
@@ -21,7 +21,7 @@ from framework.check_data import open_data
 from framework.experiment import Experiment
 from framework.figures import Record
 from framework.generate import sample_noise
-from framework.measures import make_features, make_metrics
+from framework.measures import look, make_features, make_metrics
 from framework.real_clips import RealClips
 from framework.together import sum_over_ranks, together
 from framework.trained import Loaded, Trained, find, open_cascade
@@ -79,15 +79,15 @@ def evaluate(path: Path, request: Request) -> list[Record]:
     batches = [range(first, min(first + request.batch, count)) for first in range(0, count, request.batch)]
     mine = batches[ranks.rank() :: ranks.world()]
 
-    def look() -> None:
+    def look_at_all() -> None:
         with Progress(total=sum(map(len, mine)), desc=f"evaluate {trained.name}", unit="video") as bar:
             for numbers in mine:
-                _look("real", _real(real, numbers, device), metrics, network)
+                look("real", _real(real, numbers, device), metrics.values(), network)
                 generated = _generated(trained, loaded, request, real, numbers, metrics)
-                _look("generated", generated, metrics, network)
+                look("generated", generated, metrics.values(), network)
                 bar.update(len(numbers))
 
-    together(look)
+    together(look_at_all)
     for metric in metrics.values():
         metric.load_sums(sum_over_ranks(metric.sums()))
     protocol = _protocol(trained, loaded, request, real, dataset, count, frames)
@@ -98,17 +98,6 @@ def evaluate(path: Path, request: Request) -> list[Record]:
             for figure in metric.figures()
         ]
     )
-
-
-@torch.no_grad()
-def _look(side: Side, batch: MetricBatch, metrics: dict[str, Metric], network: FeatureNetwork | None) -> None:
-    """Have every metric look at some videos, their features computed once."""
-    wants = any(metric.layer is not None and side in metric.sides for metric in metrics.values())
-    if network is not None and wants:
-        batch = attrs.evolve(batch, features=network(batch.videos))
-    for metric in metrics.values():
-        if side in metric.sides:
-            metric.update(side, batch)
 
 
 def _data(experiment: Experiment, store: str | None) -> VideoDataset:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import attrs
+import torch
+
 from components.features import FeatureNetwork
-from components.metrics import Metric
+from components.metrics import Metric, MetricBatch, Side
 from framework.overrides import component_data
 from framework.trained import Trained
 from registry import FEATURES, METRICS, Component, InputError
@@ -71,10 +74,11 @@ def make_metrics(
     for name in names or tuple(NAMES):
         try:
             metric = _metric(name, trained, per_class=per_class)
-            _refuse(metric, name, network, frames, count, trained)
+            refuse_unmeasurable(metric, network, frames, count, upsamples=len(trained.stages) > 1)
         except InputError as error:
             if names is not None:
-                raise
+                at = [attrs.evolve(each, where=_OPTIONS.get(each.where, each.where)) for each in error.problems]
+                raise InputError(at) from None
             note(f"{name} is left out: {'; '.join(problem.what for problem in error.problems)}")
             continue
         metrics[name] = metric
@@ -83,8 +87,13 @@ def make_metrics(
     return metrics
 
 
+_OPTIONS = {name: f"--{name}" for name in ("metrics", "features", "frames", "count")}
+
+
 def _metric(name: str, trained: Trained, *, per_class: bool) -> Metric:
     where = "--metrics"
+    if per_class and trained.classes is None:
+        raise InputError.of("--per-class", "the cascade has no classes", "no --per-class")
     if name.lower() in NAMES:
         options = {"per_class": True} if per_class and name.lower() in ("fvd", "fid", "is") else {}
         component = Component(NAMES[name.lower()], options)
@@ -104,32 +113,50 @@ def _metric(name: str, trained: Trained, *, per_class: bool) -> Metric:
     return metric
 
 
-def _refuse(
-    metric: Metric, name: str, network: FeatureNetwork | None, frames: int, count: int, trained: Trained
+def refuse_unmeasurable(
+    metric: Metric, network: FeatureNetwork | None, frames: int, count: int, *, upsamples: bool
 ) -> None:
-    where = "--metrics"
-    if metric.needs_low and len(trained.stages) == 1:
-        raise InputError.of(
-            where, f"{name} compares videos with what they were made of; {trained.name} is a base stage"
-        )
-    if getattr(metric, "per_class", False) and trained.classes is None:
-        raise InputError.of("--per-class", "the cascade has no classes", "no --per-class")
+    """Refuse to measure what cannot be measured.
+
+    Args:
+        metric: what would measure.
+        network: the feature network, if any.
+        frames: of the videos.
+        count: real and generated videos, each.
+        upsamples: whether the stage has a source.
+
+    Raises:
+        InputError: on ``metrics``, ``features``, ``frames`` or ``count``.
+    """
+    name = type(metric).__name__
+    if metric.needs_low and not upsamples:
+        raise InputError.of("metrics", f"{name} compares videos with what they were made of; this is a base stage")
     if frames < metric.min_frames:
-        raise InputError.of("--frames", f"{name} needs {metric.min_frames} frames, the videos have {frames}")
+        raise InputError.of("frames", f"{name} needs {metric.min_frames} frames, the videos have {frames}")
     if metric.layer is None:
         return
     if network is None:
-        raise InputError.of("--features", f"{name} compares features, and no network is named", _choices())
+        raise InputError.of("features", f"{name} compares features, and no network is named", _choices())
     if frames < network.min_frames:
         what = f"the feature network needs {network.min_frames} frames, the videos have {frames}"
-        raise InputError.of("--features", what, "longer videos, or another network")
+        raise InputError.of("features", what, "longer videos, or another network")
     dim = network.dim if metric.layer == "pooled" else network.logits_dim
     if dim is None:
-        raise InputError.of("--features", f"{name} compares logits, which the network does not have", "a classifier")
+        raise InputError.of("features", f"{name} compares logits, which the network does not have", "a classifier")
     if count < metric.least_videos(dim):
         what = f"{name} of features of {dim} dimensions needs {metric.least_videos(dim)} videos, there are {count}"
-        raise InputError.of("--count", what, f"at least {metric.least_videos(dim)}")
+        raise InputError.of("count", what, f"at least {metric.least_videos(dim)}")
+
+
+@torch.no_grad()
+def look(side: Side, batch: MetricBatch, metrics: Iterable[Metric], network: FeatureNetwork | None) -> None:
+    """Have every metric look at some videos, their features computed once."""
+    metrics = [metric for metric in metrics if side in metric.sides]
+    if network is not None and any(metric.layer is not None for metric in metrics):
+        batch = attrs.evolve(batch, features=network(batch.videos))
+    for metric in metrics:
+        metric.update(side, batch)
 
 
 def _choices() -> str:
-    return f"--features with one of {', '.join(FEATURES.names())}, or a path"
+    return f"{', '.join(FEATURES.names())}, or a path"

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapperDict
-from torch import Tensor
 
 from components import ranks
-from components.layers import batch_statistics, recompute, reserve_statistics
+from components.layers import recompute, reserve_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
 from framework.average import WeightAverage
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
-from framework.cascade import unroll
 from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
 from framework.experiment import Experiment, Training
-from framework.finish_stage import finish_stage, statistics_window, uncompiled
+from framework.finish_stage import finish_stage
 from framework.graph import Stage
-from framework.hooks import MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
+from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
 from framework.mishaps import explained
-from framework.randomness import derive, deterministic, generator_at, reseed
+from framework.randomness import derive, deterministic, reseed
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers, make_runner
+from framework.samples import sample_videos
 from framework.stage_data import PositionBatches, StageClips, StageData
+from framework.stage_evaluation import StageEvaluation
 from framework.stage_loader import StageLoader
 from framework.stopping import StopSignals
 from framework.together import on_first, together
@@ -153,9 +152,11 @@ def _train(
             "metrics": metrics.state(),
         }
 
-    store = Checkpoints(run.checkpoints(stage.name), training.keep_checkpoints, training.keep_best)
+    evaluation = together(lambda: StageEvaluation(experiment, stage, model, clips.dataset))
+    store = Checkpoints(run.checkpoints(stage.name), training.keep_checkpoints, training.keep_best, evaluation.names)
     hooks = [
         progress,
+        EvaluateHook(evaluation.measure, training.evaluate_every if training.evaluate else None, metrics.measured),
         metrics,
         SampleHook(run.samples(stage.name), training.sample_every, sample_videos(experiment, stage, model, training)),
         StageCheckpointHook(store, training.checkpoint_every, state, lambda: metrics.latest),
@@ -178,36 +179,3 @@ def _train(
         progress.close()
     if runner.train_loop.stopping or signals.settle():
         raise signals.stop(f"iteration {runner.iter} of {stage.name}")
-
-
-def sample_videos(
-    experiment: Experiment, stage: Stage, model: AdversarialStage, training: Training
-) -> Callable[[], dict[str, Tensor]]:
-    """A function that makes whole videos ``(B, T, C, H, W)`` of every stage so far, always from the same noise.
-
-    The stage in training normalises with the samples' own statistics, since those of the whole length are
-    estimated only at its end; nothing of it changes. With an average of the weights, that is shown.
-    """
-    links = () if model.sources is None else model.sources.links
-    count, classes = training.samples, experiment.graph.classes
-    random = generator_at(experiment.seed, stage.name, "samples")
-    noise = [torch.randn(count, link.generator.noise_dim, generator=random) for link in links]
-    own = torch.randn(count, model.generator.noise_dim, generator=random)
-    labels = None if classes is None else torch.arange(count) % classes
-
-    @torch.no_grad()
-    def draw() -> dict[str, Tensor]:
-        device = model.device
-        y = None if labels is None else labels.to(device)
-        videos = model.sources.videos([z.to(device) for z in noise], y) if model.sources else {}
-        x_l = videos[stage.source] if stage.source else None
-        training_mode = model.training
-        model.eval()
-        generator = model.generator if model.average is None else model.average.generator(model.generator)
-        window = statistics_window(stage, generator)
-        with batch_statistics(generator), uncompiled(training):
-            videos[stage.name] = unroll(generator, own.to(device), y, x_l, stage.clip.frames, window)
-        model.train(training_mode)
-        return videos
-
-    return draw

@@ -66,6 +66,11 @@ class Metric(ABC):
     """How the intervals of its figures are taken, in words."""
 
     @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The names of its figures, of all videos; where one name has several, ``NAME/FRAME``."""
+
+    @property
     def min_frames(self) -> int:
         """The fewest frames that the videos may have."""
         return 1

@@ -56,6 +56,11 @@ class FrechetDistance(Metric):
         self.classes, self.per_class = classes, per_class
         self._sums = GroupedSums()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One."""
+        return (self.name,)
+
     def least_videos(self, dim: int) -> int:
         """One more than dimensions."""
         return dim + 1

@@ -35,6 +35,11 @@ class Grounding(Metric):
     def __init__(self) -> None:
         self._sums = GroupedSums()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Two."""
+        return ("grounding_psnr", "grounding_ssim")
+
     def update(self, side: Side, batch: MetricBatch) -> None:
         """Compare the videos' views with what they were made of; real videos are passed over.
 

@@ -35,6 +35,11 @@ class IS(Metric):
         self.classes, self.per_class = classes, per_class
         self._sums = GroupedSums()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One."""
+        return ("is",)
+
     def update(self, side: Side, batch: MetricBatch) -> None:
         """Add the videos' probabilities and entropies; see :meth:`Metric.update`."""
         logits = chosen_features(batch, self.layer, "IS").detach().to("cpu", torch.float64)

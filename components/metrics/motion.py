@@ -35,6 +35,11 @@ class Motion(Metric):
         self._sums = GroupedSums()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """One."""
+        return ("motion",)
+
+    @property
     def min_frames(self) -> int:
         """Two: flow is from one frame to the next."""
         return 2

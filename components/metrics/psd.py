@@ -70,6 +70,11 @@ class PSD(Metric):
         self.frames = frames
         self._state: dict[str, Tensor] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One for each frame."""
+        return tuple(f"psd/{frame}" for frame in self.frames)
+
     def update(self, side: Side, batch: MetricBatch) -> None:
         """Add the frames' spectra; see :meth:`Metric.update`."""
         shown = [frame for frame in self.frames if frame <= batch.videos.shape[1]]

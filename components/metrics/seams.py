@@ -37,6 +37,11 @@ class Seams(Metric):
         self._sums = GroupedSums()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """One."""
+        return ("seams",)
+
+    @property
     def min_frames(self) -> int:
         """One more than a window: the first border."""
         return self.window + 1
