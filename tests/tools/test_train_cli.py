@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from components import Clip
+from components.classifiers import VideoClassifier
+from components.features import InDomainFeatures
 from framework.build import build_discriminators, build_generator
 from framework.check_data import open_data
 from framework.describe import describe
@@ -42,6 +45,18 @@ experiment = Experiment(
     data=use("SyntheticClips", clips=4, frames=4, size=8),
     graph=StageGraph(clip=Clip(4, 8, 8), stages=[base, full]),
     training=Training(batch_size=2, iterations=1, standing_passes=1, standing_batch=1, workers=0),
+)
+"""
+
+CLASSIFIER = """
+from framework import ClassifierExperiment, ClassifierTraining, Clip, use
+
+experiment = ClassifierExperiment(
+    name="shapes",
+    data=use("SyntheticClips", clips=24, frames=5, size=8),
+    clip=Clip(4, 8, 8),
+    network=use("VideoClassifier", channels=2, multipliers=[1]),
+    training=ClassifierTraining(batch_size=2, iterations=2),
 )
 """
 
@@ -370,3 +385,53 @@ def test_help(train):
     for argument in ("--work-dir", "--stage", "--set", "--launcher", "--dry-run", "--json", "--restart", "--debug"):
         assert argument in out
     assert "examples: python tools/train.py exp/quickstart.py" in out
+
+
+def test_a_classifier_is_described(folder, train):
+    """Of its spec, a dry run says network, data and what is held out; as JSON too. Nothing is written."""
+    (folder / "shapes.py").write_text(CLASSIFIER)
+    before = held_by(folder)
+    code, out, err = train("shapes.py", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.startswith("shapes: classifier of 8x8/4 @1\n")
+    code, text, _ = train("shapes.py", "--dry-run", "--json", "--set", "network.channels=3")
+    facts = json.loads(text)
+    network = VideoClassifier(Clip(4, 8, 8), 2, channels=3, multipliers=(1,))
+    assert facts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert (facts["kind"], facts["features"], facts["iterations"]) == ("classifier", 3, 2)
+    assert held_by(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--stage", "base"], "--stage: a classifier has no stages; allowed: no --stage"),
+        (["--set", "network=VideoClasifier"], "network: no classifier is called 'VideoClasifier'; allowed: "),
+        (["--set", "stages.full.window=4"], "graph: no field is called 'graph'; allowed: "),
+        (["--set", "training.held_out=2"], "training.held_out: 2 is not allowed; allowed: number, more than 0 and"),
+        (["--set", "data.size=16"], "data (SyntheticClips(clips=24, frames=5, size=16)): clip is 8x8/4 @1, but the"),
+        (["--set", "data.path=x"], "data.path: 'path' is not an option of SyntheticClips; allowed: "),
+    ],
+)
+def test_what_a_classifier_refuses(folder, train, arguments, line):
+    """One line, exit code 2, nothing written."""
+    (folder / "shapes.py").write_text(CLASSIFIER)
+    before = held_by(folder)
+    code, out, err = train("shapes.py", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {line}")
+    assert len(err.splitlines()) == 1
+    assert held_by(folder) == before
+
+
+def test_a_classifier_is_trained_by_the_same_command(folder, train):
+    """From its spec to the features; the command again says that it is done."""
+    (folder / "shapes.py").write_text(CLASSIFIER)
+    for _ in range(2):
+        code, out, _ = train("shapes.py", "--set", "training.workers=0")
+        assert code == 0
+        assert out.splitlines()[-1] == "features for metrics: InDomainFeatures(path='runs/shapes')"
+    assert InDomainFeatures(path=folder / "runs" / "shapes").logits_dim == 4
+    assert train("shapes.py", "--set", "training.workers=0")[1].startswith(
+        "trained in runs/shapes: 2 iterations, tells "
+    )
