@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import attrs
 import av
@@ -13,7 +14,7 @@ from PIL import Image
 from tiny_runs import copy_of, flip_byte, run_of, two_stages, upsampling_stage
 
 from framework.artifact import load_cascade
-from framework.generate import Request, generate, sample_noise
+from framework.generate import Request, generate, sample_noise, spherical
 from framework.pictures import to_pixels
 from framework.run_folder import RunFolder
 from registry import InputError
@@ -209,3 +210,22 @@ def test_a_full_disk_is_named(trained, tmp_path, ending):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not (tmp_path / "tiny_full.mp4").exists()
+
+
+def test_on_the_way_from_one_sample_to_another(trained, tmp_path):
+    """The ends are those samples of the seed; between them videos change, each less far from its neighbours."""
+    ends = videos_of(trained, tmp_path / "ends", count=6, label="cross")["full"][[2, 5]]
+    way = videos_of(trained, tmp_path / "way", count=5, label="cross", between=(2, 5))["full"]
+    assert_close(way[[0, -1]], ends)
+    steps = [abs(one.astype(int) - other).mean() for one, other in pairwise(way)]
+    assert min(steps) > 0
+    assert max(steps) < abs(ends[0].astype(int) - ends[1]).mean()
+
+
+def test_interpolation_keeps_the_length_of_noise():
+    """On the great circle: ends are met, a quarter of a right angle is where it should be, lengths go evenly."""
+    one, other = torch.tensor([2.0, 0, 0]), torch.tensor([0, 4.0, 0])
+    found = spherical(one, other, torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(found, torch.tensor([[2.0, 0, 0], [3 * 0.5**0.5, 3 * 0.5**0.5, 0], [0, 4, 0]]))
+    torch.testing.assert_close(spherical(one, -one, torch.tensor([0.25])), torch.tensor([[1.0, 0, 0]]))
+    torch.testing.assert_close(spherical(0 * one, 0 * one, torch.tensor([0.5])), torch.zeros(1, 3))
