@@ -74,7 +74,8 @@ def make_metrics(
     for name in names or tuple(NAMES):
         try:
             metric = _metric(name, trained, per_class=per_class)
-            refuse_unmeasurable(metric, network, frames, count, upsamples=len(trained.stages) > 1)
+            upsamples, stride = len(trained.stages) > 1, trained.stages[-1].clip.stride
+            refuse_unmeasurable(metric, network, frames, count, upsamples=upsamples, stride=stride)
         except InputError as error:
             if names is not None:
                 at = [attrs.evolve(each, where=_OPTIONS.get(each.where, each.where)) for each in error.problems]
@@ -114,7 +115,7 @@ def _metric(name: str, trained: Trained, *, per_class: bool) -> Metric:
 
 
 def refuse_unmeasurable(
-    metric: Metric, network: FeatureNetwork | None, frames: int, count: int, *, upsamples: bool
+    metric: Metric, network: FeatureNetwork | None, frames: int, count: int, *, upsamples: bool, stride: int
 ) -> None:
     """Refuse to measure what cannot be measured.
 
@@ -124,6 +125,7 @@ def refuse_unmeasurable(
         frames: of the videos.
         count: real and generated videos, each.
         upsamples: whether the stage has a source.
+        stride: of the stage's clip.
 
     Raises:
         InputError: on ``metrics``, ``features``, ``frames`` or ``count``.
@@ -140,6 +142,9 @@ def refuse_unmeasurable(
     if frames < network.min_frames:
         what = f"the feature network needs {network.min_frames} frames, the videos have {frames}"
         raise InputError.of("features", what, "longer videos, or another network")
+    if network.stride not in (None, stride):
+        what = f"the feature network was trained on clips of stride {network.stride}, the videos have stride {stride}"
+        raise InputError.of("features", what, f"a network of stride {stride}")
     dim = network.dim if metric.layer == "pooled" else network.logits_dim
     if dim is None:
         raise InputError.of("features", f"{name} compares logits, which the network does not have", "a classifier")

@@ -63,7 +63,12 @@ class StageEvaluation:
         for number, metric in enumerate(metrics):
             try:
                 refuse_unmeasurable(
-                    metric, self._network, stage.clip.frames, self._count, upsamples=stage.source is not None
+                    metric,
+                    self._network,
+                    stage.clip.frames,
+                    self._count,
+                    upsamples=stage.source is not None,
+                    stride=stage.clip.stride,
                 )
             except InputError as error:
                 raise InputError.of(f"{self._where}[{number}]", error.problems[0].what) from None

@@ -23,8 +23,9 @@ from framework import ClassifierExperiment, ClassifierTraining, Clip, classifier
 from framework.classifier_data import held_out_clips, open_labelled
 from framework.classifier_model import ClassifierModel
 from framework.generate import Request, generate
+from framework.measures import refuse_unmeasurable
 from framework.train_classifier import train_classifier
-from registry import InputError
+from registry import METRICS, InputError
 from registry.cli import REQUEUE
 
 TRAINING = ClassifierTraining(
@@ -284,3 +285,11 @@ def test_batches_that_ranks_cannot_share(tmp_path):
     for said in results(refused_by_ranks, 2, tmp_path / "ranks", tmp_path / "run"):
         assert said.startswith("training.batch_size: 5 clips cannot be shared evenly by 2 processes")
     assert not (tmp_path / "run").exists()
+
+
+def test_metrics_refuse_videos_of_another_stride(classified):
+    """A classifier knows the stride that it was trained on; of one that fits, too few videos are the next thing."""
+    features, metric = InDomainFeatures(path=classified.path), METRICS.build(use("FID"), classes=None, window=4, time=1)
+    for stride, said in ((2, "^features: .*trained on clips of stride 1, the videos have stride 2"), (1, "^count: ")):
+        with pytest.raises(InputError, match=said):
+            refuse_unmeasurable(metric, features, 4, 2, upsamples=False, stride=stride)
