@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import partial
 
 import attrs
 
 from framework.build import stage_path
 from framework.check.findings import Findings
 from framework.experiment import Experiment, Training
+from framework.graph import Stage
 from registry import FEATURES, METRICS, InputError
 from registry.convert import structure, unstructure
 
@@ -27,6 +29,28 @@ def check_training(experiment: Experiment, findings: Findings) -> None:
                 findings.take(error)
             else:
                 _check(training, stage.training, where, findings)
+        if findings.sound("training", where):
+            _check_best(experiment, stage, findings)
+
+
+def _check_best(experiment: Experiment, stage: Stage, findings: Findings) -> None:
+    """That the metric whose best checkpoint is kept is one that the stage will have."""
+    training = experiment.training_of(stage)
+    name = (training.keep_best or "").partition(":")[2]
+    if not name:
+        return
+    names = ["loss_D", "loss_G", "grad_norm_D", "grad_norm_G", "lr_generator", "lr_discriminator"]
+    names += [f"{discriminator}/{side}" for discriminator in stage.discriminators for side in ("real", "fake")]
+    names += ["r1"] * (training.r1 > 0) + ["skipped"] * (training.on_divergence == "skip")
+    window = stage.training_clip.frames
+    for metric in training.evaluate:
+        built = findings.attempt(
+            "training.evaluate", partial(METRICS.build, metric, window=window, time=1, classes=None)
+        )
+        names += built.names if built is not None else [name]  # what is wrong with it is said elsewhere
+    if name not in names:
+        own = f"{stage_path(stage)}.training" if "keep_best" in stage.training else "training"
+        findings.take(InputError.unknown(f"{own}.keep_best", f"metric of {stage.name}", name, names))
 
 
 def _check_evaluation(training: Training, said: Collection[str], where: str, findings: Findings) -> None:

@@ -60,6 +60,8 @@ def test_training_is_untouched(measured, trained):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"keep_best": "min:moton"}, "training.keep_best: no metric of base is called 'moton'; allowed: grad_norm_D"),
+        ({"keep_best": "min:moton"}, "did you mean 'motion'?"),
         ({"evaluate_every": 3}, "training.evaluate_every: 3 is no multiple of checkpoint_every=2"),
         ({"evaluate": (use("FDI"),)}, "training.evaluate[0]: no metric is called 'FDI'"),
         ({"evaluate": (use("PSD", frame=[1]),)}, "training.evaluate[0].frame: 'frame' is not an option of PSD"),
@@ -79,7 +81,6 @@ def test_the_check(changes, says):
     [
         ({"evaluate": (use("Grounding"),)}, "stages.base.training.evaluate[0]: Grounding compares videos with what"),
         ({"evaluate": (use("FID"),), "evaluate_features": use("RandomFeatures")}, "needs 5 frames, the videos have 4"),
-        ({"keep_best": "min:fdi"}, "training.keep_best: no metric is called 'fdi'"),
     ],
 )
 def test_what_the_data_shows(changes, says, tmp_path):
