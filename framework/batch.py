@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from components.clip import Span
+from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment
 from registry import InputError, Problem
 from registry.errors import join
@@ -60,12 +61,18 @@ def share(batch_size: int, world: int) -> int:
     return batch_size // world
 
 
-def refuse_uneven(experiment: Experiment, world: int) -> None:
+def refuse_uneven(experiment: Experiment | ClassifierExperiment, world: int) -> None:
     """Refuse batches that ``world`` processes cannot share.
 
     Raises:
         InputError: naming each stage's training that has such a batch, and sizes that would do.
     """
+    if isinstance(experiment, ClassifierExperiment):
+        try:
+            share(experiment.training.batch_size, world)
+        except InputError as error:
+            raise error.under("training") from None
+        return
     problems: dict[Problem, None] = {}
     for stage in experiment.graph.stages:
         try:

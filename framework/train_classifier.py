@@ -15,7 +15,7 @@ from components import ranks
 from components.classifiers import Classifier
 from components.classifiers.stored import MANIFEST, read_classifier
 from datasets import VideoDataset
-from framework.batch import share
+from framework.batch import refuse_uneven
 from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
 from framework.classifier import ClassifierExperiment
 from framework.classifier_artifact import save_classifier
@@ -31,7 +31,7 @@ from framework.stage_loader import StageLoader
 from framework.stopping import StopSignals
 from framework.together import on_first, together
 from framework.train import enter
-from registry import CLASSIFIERS, InputError
+from registry import CLASSIFIERS
 from registry.cli import note, say
 from registry.progress import Progress
 
@@ -61,7 +61,7 @@ def train_classifier(
             process trains in it. Later: training diverged, or ran out of memory.
         Stopped: asked to by a signal; there is a checkpoint, and the same call carries on from it.
     """
-    together(partial(_refuse_uneven, experiment))
+    together(partial(refuse_uneven, experiment, ranks.world()))
     run = RunFolder(work_dir)
     dataset = together(partial(open_labelled, experiment))
     on_first(partial(enter, run, experiment, dataset.fingerprint, restart=restart))
@@ -84,13 +84,6 @@ def build_classifier(experiment: ClassifierExperiment, classes: int) -> Classifi
     """
     network: Classifier = CLASSIFIERS.build(experiment.network, "network", clip=experiment.clip, classes=classes)
     return network
-
-
-def _refuse_uneven(experiment: ClassifierExperiment) -> None:
-    try:
-        share(experiment.training.batch_size, ranks.world())
-    except InputError as error:
-        raise error.under("training") from None
 
 
 def _train(run: RunFolder, experiment: ClassifierExperiment, dataset: VideoDataset, signals: StopSignals) -> None:

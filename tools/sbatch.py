@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from framework.batch import refuse_uneven
+from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment
 from framework.sbatch import Job, sbatch_script, time_limit
-from framework.spec_file import load_spec
+from framework.spec_file import load_any_spec
 from registry import InputError
 from registry.cli import note, run, say
 
@@ -20,7 +21,7 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 
 def main(arguments: argparse.Namespace) -> int:
     """Check the spec and the job, then print or write the script."""
-    experiment, notes = load_spec(arguments.spec, arguments.set)
+    experiment, notes = load_any_spec(arguments.spec, arguments.set)
     job = Job(
         name=experiment.name if arguments.job_name is None else arguments.job_name,
         nodes=arguments.nodes,
@@ -48,8 +49,10 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _cpus(experiment: Experiment) -> int:
+def _cpus(experiment: Experiment | ClassifierExperiment) -> int:
     """One CPU for a process and one for each of its loader's."""
+    if isinstance(experiment, ClassifierExperiment):
+        return 1 + experiment.training.workers
     return 1 + max(experiment.training_of(stage).workers for stage in experiment.graph.stages)
 
 

@@ -41,6 +41,27 @@ def sbatch(tmp_path, monkeypatch, capsys):
     return call
 
 
+CLASSIFIER = """
+from framework import ClassifierExperiment, ClassifierTraining, Clip, use
+
+experiment = ClassifierExperiment(
+    name="shapes", data=use("SyntheticClips"), clip=Clip(16, 32, 32), training=ClassifierTraining(workers=3)
+)
+"""
+
+
+def test_a_classifier(sbatch, tmp_path):
+    """Its spec is trained by a job like a cascade's; batches that do not go among the tasks are refused."""
+    (tmp_path / "shapes.py").write_text(CLASSIFIER)
+    code, script, err = sbatch("shapes.py")
+    assert (code, err) == (0, "")
+    assert command_of(script)[2:3] == ["shapes.py"]
+    assert {"#SBATCH --job-name=shapes", "#SBATCH --cpus-per-task=4"} <= set(script.splitlines())
+    code, _, err = sbatch("shapes.py", "--set", "training.batch_size=20")
+    assert code == 2
+    assert err.startswith("error: training.batch_size: 20 clips cannot be shared evenly by 8 processes")
+
+
 def command_of(script):
     """What srun starts in every task."""
     [line] = [line for line in script.splitlines() if line.startswith("srun ")]
