@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tiny_runs import differing, last_checkpoint, metrics_of
 
 from framework.checkpoint import newest_whole
@@ -15,11 +17,17 @@ def assert_same_end(run: RunFolder, reference: RunFolder, stages: tuple[str, ...
         assert newest is not None
         assert warnings == []
         assert differing(last_checkpoint(run, stage), last_checkpoint(reference, stage)) == []
-        for file in sorted(reference.artifact(stage).iterdir()):
-            assert (run.artifact(stage) / file.name).read_bytes() == file.read_bytes(), file
+        one, other = (_files(each.artifact(stage)) for each in (run, reference))
+        assert sorted(one) == sorted(other)
+        assert [name for name in one if one[name] != other[name]] == []
         assert metrics_of(run, stage) == metrics_of(reference, stage)
         for picture in sorted(reference.samples(stage).glob("*.png")):
             assert (run.samples(stage) / picture.name).read_bytes() == picture.read_bytes(), picture
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """What each file in a folder holds, those of folders inside of it, too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def newest_iteration(run: RunFolder, stage: str) -> int:
