@@ -50,6 +50,7 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/frozen_prefix.py
+	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/clip_store.py
 
