@@ -17,12 +17,17 @@ def assert_same_end(run: RunFolder, reference: RunFolder, stages: tuple[str, ...
         assert newest is not None
         assert warnings == []
         assert differing(last_checkpoint(run, stage), last_checkpoint(reference, stage)) == []
-        one, other = (_files(each.artifact(stage)) for each in (run, reference))
-        assert sorted(one) == sorted(other)
-        assert [name for name in one if one[name] != other[name]] == []
+        assert_same_files(run.artifact(stage), reference.artifact(stage))
         assert metrics_of(run, stage) == metrics_of(reference, stage)
         for picture in sorted(reference.samples(stage).glob("*.png")):
             assert (run.samples(stage) / picture.name).read_bytes() == picture.read_bytes(), picture
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    """Two folders hold the same files, those of folders inside of them, too."""
+    files, others = _files(one), _files(other)
+    assert sorted(files) == sorted(others)
+    assert [name for name in files if files[name] != others[name]] == []
 
 
 def _files(folder: Path) -> dict[str, bytes]:
