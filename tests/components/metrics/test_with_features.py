@@ -43,9 +43,10 @@ def still(videos):
     return videos[:, :1].expand_as(videos)
 
 
-@pytest.mark.parametrize("broken", [shuffled, blurred, still])
-def test_broken_videos_are_further_away(broken):
+def test_broken_videos_are_further_away():
     """Than other videos of the same kind; the same videos are at distance 0."""
-    real, others = squares(100, 0), squares(100, 1)
+    real, others = squares(200, 0), squares(200, 1)
     assert distance(real, real) == pytest.approx(0, abs=1e-9)
-    assert distance(real, broken(others)) > 2 * distance(real, others)
+    whole = distance(real, others)
+    for broken in (shuffled, blurred, still):
+        assert distance(real, broken(others)) > 2 * whole
