@@ -89,9 +89,16 @@ class Slurm:
         """Wait until a job is in one of ``states``."""
         deadline = time.monotonic() + PATIENCE
         while (job := self.job(number))["JobState"] not in states:
-            assert time.monotonic() < deadline, f"{job}\n{self.logs()}"
+            assert time.monotonic() < deadline, f"{job}\n{self.said(job)}\n{self.logs()}"
             time.sleep(0.1)
         return job
+
+    def said(self, job: dict[str, str]) -> str:
+        """What a batch job wrote so far, and its processes: who still waits for what."""
+        files = {Path(job[name]) for name in ("StdOut", "StdErr") if name in job}
+        output = "\n".join(f"{path}: {path.read_text()[-4000:]}" for path in files if path.is_file())
+        processes = subprocess.run(["ps", "-eo", "pid,ppid,stat,etime,wchan:20,args"], capture_output=True, text=True)
+        return f"{output}\n{processes.stdout}"
 
     def logs(self) -> str:
         """The end of what the daemons wrote."""
