@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -20,11 +21,14 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "scancel", "sinfo")
 GPUS = 2
 """Which are empty files: jobs can ask for them, and that is all."""
-PATIENCE = 90.0
-"""Seconds that anything may take: far more than it does, and so no assertion about time."""
+PATIENCE = 240.0
+"""Seconds that anything may take: far more than it does, and so no assertion about time; and more than srun gives a
+task whose fellow has ended, so that it is heard what was the matter."""
 
 _CONF = """\
 ClusterName=test
+# Ports follow from jobs' numbers: jobs of two such Slurms on one machine would meet each other.
+FirstJobId={first_job}
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
@@ -146,6 +150,7 @@ def _write_files(slurm: Slurm) -> None:
     key.write_bytes(os.urandom(128))
     ctld_port, d_port = _free_ports(2)
     fields = {"user": getpass.getuser(), "ctld_port": ctld_port, "d_port": d_port, "gpus": GPUS}
+    fields["first_job"] = 1 + secrets.randbelow(1 << 20)
     slurm.conf.write_text(_CONF.format(host=host, folder=folder, **fields))
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
     for number in range(GPUS):
