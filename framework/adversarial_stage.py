@@ -19,7 +19,7 @@ from components import ranks
 from components.clip import Span
 from components.discriminators import Discriminator
 from components.generators import Generator
-from components.layers import held_singular_vectors
+from components.layers import differentiate_twice, held_singular_vectors
 from components.losses import AdversarialLoss
 from components.views import View
 from framework.average import WeightAverage
@@ -94,6 +94,8 @@ class AdversarialStage(nn.Module):
         self.data = data
         self.sources = sources
         self.rules = rules or Rules()
+        if self.rules.r1:
+            differentiate_twice(self.discriminators)
         self.average: WeightAverage | None = None
         """Of the generator's weights, kept up with every update where there is one. No module: not in the state."""
         self._undo = Undo(self) if self.rules.skip else None
