@@ -2,8 +2,8 @@
 
 Making x̂_l costs a run of the frozen stages at every update; reading it costs next to nothing. In return the stage
 meets the same source videos again, in other windows, and x̂_l as it is stored: rounded to 256 values, as the real
-x_l are. The bank follows from the run's seed, the stage and the source's artifact; it is no part of the result, and
-whatever stands in its place that is not whole, or another's, is made anew.
+x_l are. The bank follows from the run's seed, the stage, the source's artifact and the data, so that it need not be
+kept: whatever stands in its place that is not whole, or another's, is made anew.
 """
 
 from __future__ import annotations
