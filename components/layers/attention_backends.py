@@ -1,7 +1,8 @@
 """What computes softmax attention: torch, or xformers where that has shown itself to be faster.
 
 On CUDA, with xformers installed, the first call of each kind (:class:`Kind`) times both, forward and, where there
-will be one, backward, on the tensors at hand, and the process keeps to the faster one. Everywhere else it is torch's
+will be one, backward, on the tensors at hand, and the process keeps to the faster one. For that moment it takes the
+memory of one more layer's gradients. Everywhere else it is torch's
 ``scaled_dot_product_attention``: on CPUs, for which xformers has no operator; under ``torch.compile``, whose graphs
 measure nothing; on tensors that hold no data; while a CUDA graph is captured; and where kernels must be
 deterministic, since which one is faster is not.

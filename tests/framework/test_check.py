@@ -776,6 +776,8 @@ class TestNetworks:
         assert problems_of(spec(["time"], full=None, base=2)) == [f"graph.stages.base.generator: {said}"]
         check(spec(["time"], full=None))
         check(spec(["width", "height"], full=4, base=2))
+        source = use("DVDGenerator", attention=[4], attention_axes=["time"], **GENERATOR)
+        check(toy(toy_base(generator=source), toy_stage(window=4)))  # of a source, any window is cut from the whole
 
     def test_at_the_only_length(self):
         """Where nothing has a window, a generator of the whole clip is enough."""

@@ -1,5 +1,8 @@
 """Which backend computes attention: the faster one by a clock, measured once, and torch's where nothing is measured."""
 
+import sys
+import types
+
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -161,6 +164,17 @@ def test_nothing_is_measured_where_it_must_not_be(monkeypatch):
         assert backends.backend(*fakes) is by_torch
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_xformers_is_measured_against_torch_where_it_is_installed(monkeypatch):
+    """Without it there is nothing to choose from; torch stands first, since it can do all."""
+    ops = types.SimpleNamespace(memory_efficient_attention=written_out)
+    monkeypatch.setitem(sys.modules, "xformers", types.SimpleNamespace(ops=ops))
+    fastest = backends._fastest_on_cuda.__wrapped__()
+    assert fastest._backends == {"torch": by_torch, "xformers": written_out}
+    assert list(fastest._backends) == ["torch", "xformers"]
+    monkeypatch.setitem(sys.modules, "xformers", None)
+    assert backends._fastest_on_cuda.__wrapped__() is None
 
 
 def test_the_written_out_way_is_the_fused_one():
