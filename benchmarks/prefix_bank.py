@@ -26,7 +26,7 @@ from datasets import ClipStore
 from framework.adversarial_stage import AdversarialStage
 from framework.batch import Latents
 from framework.experiment import Experiment
-from framework.prefix import Prefix
+from framework.prefix import PrefixSource
 from framework.prefix_bank import About, PrefixBank, write_bank
 from framework.spec_file import load_spec
 
@@ -101,7 +101,7 @@ def row(experiment: Experiment, name: str, arguments: argparse.Namespace) -> str
 
 def prefixes(
     experiment: Experiment, model: AdversarialStage, folder: Path, videos: int, batch: int
-) -> dict[str, Prefix]:
+) -> dict[str, PrefixSource]:
     """Each way's prefix."""
     classes, sources, live = experiment.graph.classes, model.sources, model.prefix
     assert sources is not None  # noqa: S101 - the stage has a source
@@ -118,7 +118,7 @@ def prefixes(
     return {"live": live, "bank": bank, "given": Given((batch, frames, clip.channels, clip.height, clip.width))}
 
 
-def read_time(bank: Prefix, batch: int) -> float:
+def read_time(bank: PrefixSource, batch: int) -> float:
     """Seconds to draw and read a batch, the median of 50."""
     seconds = []
     for _ in range(50):

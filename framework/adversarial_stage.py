@@ -25,7 +25,7 @@ from framework.average import WeightAverage
 from framework.batch import Latents, Pair, least_parts, slices, take
 from framework.cascade import Cascade
 from framework.graph import Stage
-from framework.prefix import LivePrefix, Prefix
+from framework.prefix import LivePrefix, PrefixSource
 from framework.stage_data import StageData
 from framework.undo import Undo
 from framework.update import NetworkOptimizer
@@ -96,7 +96,9 @@ class AdversarialStage(nn.Module):
         self.rules = rules or Rules()
         if self.rules.r1:
             differentiate_twice(self.discriminators)
-        self.prefix: Prefix | None = None if sources is None or view is None else LivePrefix(sources, data, view.time)
+        self.prefix: PrefixSource | None = (
+            None if sources is None or view is None else LivePrefix(sources, data, view.time)
+        )
         """Where x̂_l comes from."""
         self.average: WeightAverage | None = None
         """Of the generator's weights, kept up with every update where there is one. No module: not in the state."""

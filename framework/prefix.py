@@ -13,7 +13,7 @@ from framework.cascade import Cascade
 from framework.stage_data import StageData
 
 
-class Prefix(Protocol):
+class PrefixSource(Protocol):
     """Gives x̂_l windows ``(B, T_l, C, H_l, W_l)``, values in [-1, 1], and the classes that they are of."""
 
     def draw(self, batch: int) -> tuple[Sequence[Tensor], Span | None]:
