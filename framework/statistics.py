@@ -150,7 +150,8 @@ def take(link: Link, artifact: Path, manifest: Manifest, frames: int, source: st
         return f"of {own} frames, {manifest.statistics_passes} passes of {manifest.statistics_batch}"
     path = note_path(artifact, frames)
     if not path.is_file():
-        timeline = Timeline(own, frames, link.generator.reach_of_ends().future or 0)
+        future = link.generator.reach_of_ends().future
+        timeline = Timeline(own, frames, own if future is None else future)
         follow(link.generator, timeline)
         return f"{timeline}, {manifest.statistics_passes} passes of {manifest.statistics_batch}"
     note = structure(read_object(path), Note, str(path))

@@ -31,6 +31,17 @@ def check_training(experiment: Experiment, findings: Findings) -> None:
                 _check(training, stage.training, where, findings)
         if findings.sound("training", where):
             _check_best(experiment, stage, findings)
+        if stage.source is None and stage.training.get("prefix_bank") is not None and findings.sound(where):
+            findings.add(f"{where}.prefix_bank", "a base stage has no source to keep videos of", "null")
+    if experiment.training.prefix_bank is not None and findings.sound("training"):
+        _check_bank(experiment, findings)
+
+
+def _check_bank(experiment: Experiment, findings: Findings) -> None:
+    """That some stage has a source whose videos could be kept; a base stage goes without, whatever is said for all."""
+    stages = experiment.graph.stages
+    if stages and not any(stage.source or not findings.sound(f"{stage_path(stage)}.source") for stage in stages):
+        findings.add("training.prefix_bank", "no stage has a source to keep videos of", "null")
 
 
 def _check_best(experiment: Experiment, stage: Stage, findings: Findings) -> None:

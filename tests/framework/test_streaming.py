@@ -13,6 +13,7 @@ from test_cascade import inputs, make
 from components.clip import Clip, Span
 from components.generators import DVDGenerator, Generator, UpsamplingGenerator
 from components.layers import SeparableConv3d, batch_statistics
+from components.layers.attention import AxialAttention
 from components.views import NearestView
 from framework.cascade import Cascade, Link
 
@@ -67,6 +68,25 @@ def test_a_base_stage_in_pieces(units, frames, window, seed):
     pieces = list(generator.stream(z, y, None, frames, window))
     assert [piece.shape[1] for piece in pieces[:-1]] == [window] * (len(pieces) - 1)
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [("time",), ("height", "width", "time")])
+@torch.no_grad()
+def test_attention_over_time_makes_a_video_in_one_piece(axes):
+    """Of a base and of an upsampling stage, at another length than the clip's too: all frames at once, the same."""
+    options = {"channels": 2, "multipliers": (2, 2), "noise_dim": 4, "embedding_dim": 3}
+    options |= {"attention": (8,), "attention_axes": axes}
+    torch.manual_seed(0)
+    base = ready(DVDGenerator(Clip(4, 8, 8), 3, **options), 6, None, 3)
+    view = NearestView(time=2, space=2)
+    upper = ready(UpsamplingGenerator(Clip(4, 8, 8), view, 3, **options), 6, Clip(3, 4, 4), 3)
+    z, y, x_l = torch.randn(2, 4).double(), torch.tensor([0, 2]), torch.rand(2, 3, 3, 4, 4).double()
+    for generator, low, pieces in ((base, None, None), (upper, x_l, x_l.split(1, dim=1))):
+        for module in generator.eval().double().modules():
+            if isinstance(module, AxialAttention):
+                torch.nn.init.constant_(module.gain, 0.5)
+        [streamed] = generator.stream(z, y, pieces, 6, 2)
+        torch.testing.assert_close(streamed, generator(z, y, low, Span.whole(6)), atol=1e-9, rtol=1e-9)
 
 
 class Halo(UpsamplingGenerator):

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import torch
-from tiny_runs import copy_of, flip_byte
+from tiny_runs import copy_of, flip_byte, run_of, two_stages
 
 from components.clip import Span
 from components.layers import Timeline
+from framework import use
 from framework.generate import Request, generate, sample_noise
 from framework.other_lengths import estimate_for
 from framework.statistics import note_path
@@ -84,6 +85,23 @@ def test_other_lengths_begin_as_the_trained_one(run):
     torch.testing.assert_close(long["base"][:, :4], short["base"])
     assert said["base"] == "of 4 frames, for 20 (frame 4 held), 3 passes of 4"
     assert said["full"].startswith("of 8 frames, for 40 (frame ")
+
+
+def test_attention_over_time_feels_both_ends(tmp_path):
+    """Its other lengths take half of the timesteps from the beginning and half from the end, however long."""
+    experiment = two_stages(iterations=1)
+    base = experiment.graph["base"]
+    options = {**base.generator.options, "attention": [4], "attention_axes": ["time"]}
+    experiment = experiment.with_stage("base", generator=use("DVDGenerator", **options))
+    run_of(experiment, tmp_path / "run", only="base")
+    loaded = open_cascade(find(tmp_path / "run", "base"), 10)
+    assert loaded.statistics["base"] == "of 4 frames, for 10 (frame 2 held), 3 passes of 4"
+    [link] = loaded.cascade.links
+    assert Timeline(4, 10, 4).rows(0, 10).tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 2, 3]
+    video = loaded.cascade.videos(sample_noise(loaded.cascade, 0, range(2), 1.0), torch.tensor([0, 1]), 10)["base"]
+    with torch.no_grad():
+        noise = sample_noise(loaded.cascade, 0, range(2), 1.0)
+        torch.testing.assert_close(link.generator(noise[0], torch.tensor([0, 1]), None, Span.whole(10)), video)
 
 
 def test_statistics_of_a_length_are_estimated_and_kept(run):
