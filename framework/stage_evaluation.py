@@ -12,7 +12,7 @@ from framework.adversarial_stage import AdversarialStage
 from framework.build import build_stage_view, stage_path
 from framework.experiment import Experiment
 from framework.graph import Stage
-from framework.measures import look, refuse_unmeasurable
+from framework.measures import Compared, fewest_of, look, refuse_unmeasurable
 from framework.randomness import generator_at
 from framework.real_clips import RealClips
 from framework.samples import current_videos
@@ -59,20 +59,21 @@ class StageEvaluation:
             self._network = FEATURES.build(
                 training.evaluate_features, join(stage_path(stage), "training.evaluate_features")
             )
+        labels = self._real.labels(range(self._count)) if self._conditional else None
+        compared = Compared(
+            frames=stage.clip.frames,
+            count=self._count,
+            stride=stage.clip.stride,
+            time=None if self._view is None else self._view.time,
+            fewest=fewest_of(labels, dataset.classes),
+        )
         metrics = self._metrics()
         for number, metric in enumerate(metrics):
             try:
-                refuse_unmeasurable(
-                    metric,
-                    self._network,
-                    stage.clip.frames,
-                    self._count,
-                    upsamples=stage.source is not None,
-                    stride=stage.clip.stride,
-                )
+                refuse_unmeasurable(metric, self._network, compared)
             except InputError as error:
                 raise InputError.of(f"{self._where}[{number}]", error.problems[0].what) from None
-        self.names = tuple(name for metric in metrics for name in metric.names)
+        self.names = tuple(name for metric in metrics for name in metric.names_in(stage.clip.frames))
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:

@@ -67,10 +67,18 @@ def test_training_is_untouched(measured, trained):
         ({"evaluate": (use("PSD", frame=[1]),)}, "training.evaluate[0].frame: 'frame' is not an option of PSD"),
         ({"evaluate": (use("FID"),)}, "training.evaluate_features: is missing: FID compares features"),
         ({"evaluate_features": use("RandomFeature")}, "training.evaluate_features: no feature network is called"),
+        ({"keep_best": "min:psd/2", "evaluate": (use("PSD", frames=[2, 9]),)}, None),
+        ({"keep_best": "min:psd/9", "evaluate": (use("PSD", frames=[2, 9]),)}, "no metric of base is called 'psd/9'"),
+        ({"evaluate": (use("PSD", frames=[9]),)}, "stages.full.training.evaluate[0]: PSD needs 9 frames, the videos"),
+        ({"evaluate": (use("Grounding"),)}, "stages.base.training.evaluate[0]: Grounding compares videos with what"),
+        ({"evaluate": (use("Seams"),)}, "stages.base.training.evaluate[0]: Seams needs 5 frames, the videos have 4"),
     ],
 )
 def test_the_check(changes, says):
-    """What cannot be measured is found with the spec's other mistakes."""
+    """What cannot be measured is found with the spec's other mistakes, not when the stage begins."""
+    if says is None:
+        check(with_training(**{**MEASURED, **changes}))
+        return
     with pytest.raises(InputError) as caught:
         check(with_training(**{**MEASURED, **changes}))
     assert says in str(caught.value)
