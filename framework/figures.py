@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from framework.checkpoint import write_whole
+from framework.locking import locked
 from framework.plain_data import differences
 from registry import InputError
 from registry.convert import structure, unstructure
@@ -70,10 +71,11 @@ def read_figures(path: Path) -> tuple[list[Record], str | None]:
 
 def add_figures(path: Path, records: Iterable[Record]) -> None:
     """Write figures to the file ``path``, in place of those that measured the same in the same way."""
-    kept, _ = read_figures(path)
-    found = {record.key: record for record in [*kept, *records]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "".join(json.dumps(as_plain(record), allow_nan=False) + "\n" for record in found.values()))
+    with locked(path, wait=True):  # between reading and writing nobody else may add any
+        kept, _ = read_figures(path)
+        found = {record.key: record for record in [*kept, *records]}
+        write_whole(path, "".join(json.dumps(as_plain(record), allow_nan=False) + "\n" for record in found.values()))
 
 
 def tables(records: Sequence[Record]) -> list[Table]:
