@@ -80,15 +80,18 @@ def add_figures(path: Path, records: Iterable[Record]) -> None:
 
 def tables(records: Sequence[Record]) -> list[Table]:
     """The figures in tables of one protocol each: what is measured in another way does not stand beside."""
-    groups: list[list[Record]] = []
+    groups: list[tuple[list[Record], list[dict[str, Any]]]] = []
     for record in records:
-        group = next((group for group in groups if all(_agree(record, other) for other in group)), None)
-        if group is None:
-            groups.append([record])
-        else:
-            group.append(record)
+        shared = _shared(record.protocol)
+        fitting = (group for group in groups if all(_agree(shared, other) for other in group[1]))
+        group, protocols = next(fitting, ([], []))
+        if not group:
+            groups.append((group, protocols))
+        group.append(record)
+        if shared not in protocols:
+            protocols.append(shared)
     found: list[Table] = []
-    for group in groups:
+    for group, _ in groups:
         protocol = _shared(group[0].protocol)
         protocol["features"] = next((r.protocol["features"] for r in group if r.protocol.get("features")), None)
         differs = tuple(differences(found[0].protocol, protocol)) if found else ()
@@ -118,12 +121,10 @@ def _row(record: Record) -> tuple[str, str, str, str]:
     return name, f"{record.value:.4g}", interval, (record.label or "all") + random
 
 
-def _agree(one: Record, other: Record) -> bool:
-    """Whether two figures were measured in the same way, as far as both were: not all metrics need features."""
-    first, second = _shared(one.protocol), _shared(other.protocol)
-    if not (first.get("features") and second.get("features")):
-        first.pop("features", None)
-        second.pop("features", None)
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two protocols say the same, as far as both do: not all metrics need features."""
+    apart = () if one.get("features") and other.get("features") else ("features",)
+    first, second = ({name: value for name, value in each.items() if name not in apart} for each in (one, other))
     return first == second
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,14 +23,14 @@ from registry.errors import join
 from registry.progress import Progress
 
 BATCH = 16
-"""Videos at a time; they share their batch-norm statistics."""
+"""The most videos at a time; they share their batch-norm statistics."""
 
 
 class StageEvaluation:
     """Measures what ``training.evaluate`` names: always on the same clips, noise and classes.
 
-    Videos are whole and normalised with the statistics of the :data:`BATCH` at hand, so figures are not those of
-    ``tools/evaluate.py``, which measures the finished stage; among each other they compare.
+    Videos are whole and normalised with the statistics of those at hand, at most :data:`BATCH`, so figures are not
+    those of ``tools/evaluate.py``, which measures the finished stage; among each other they compare.
 
     Args:
         experiment: the cascade.
@@ -80,13 +82,14 @@ class StageEvaluation:
         """The figures of the stage as it is now, by name."""
         device, metrics = self._model.device, self._metrics()
         network = None if self._network is None else self._network.to(device)
-        for first in Progress(iterable=range(0, self._count, BATCH), desc=f"evaluate {self._stage.name}", unit="batch"):
-            numbers = range(first, min(first + BATCH, self._count))
+        # Of even sizes: a few videos left over would be normalised with statistics of very few.
+        batches = torch.arange(self._count).chunk(-(-self._count // BATCH))
+        for numbered in Progress(iterable=batches, desc=f"evaluate {self._stage.name}", unit="batch"):
+            numbers = numbered.tolist()
             labels = self._real.labels(numbers) if self._conditional else None
             real = self._real.videos(numbers, device)
             videos = current_videos(self._stage, self._model, self._training, self._noise(numbers), labels)
             made = videos[self._stage.name]
-            numbered = torch.tensor(list(numbers))
             look("real", MetricBatch(videos=real, numbers=numbered, labels=labels), metrics, network)
             low = videos[self._stage.source] if self._stage.source else None
             viewed = self._view(made) if self._view is not None else None
@@ -106,7 +109,7 @@ class StageEvaluation:
             for number, component in enumerate(self._training.evaluate)
         ]
 
-    def _noise(self, numbers: range) -> list[Tensor]:
+    def _noise(self, numbers: Sequence[int]) -> list[Tensor]:
         """For every stage so far the noise of each video, ``(B, noise_dim)``."""
         sources = () if self._model.sources is None else self._model.sources.links
         dims = [(link.name, link.generator.noise_dim) for link in sources]
