@@ -108,10 +108,10 @@ def write_videos(
         The files and folders that this rank wrote.
     """
     cascade = loaded.cascade.to(get_device())
-    lengths = cascade.lengths(request.frames)
+    clips, lengths = [link.clip for link in cascade.links], cascade.lengths(request.frames)
     tracks = [
-        Track(link.name, length, link.clip.height, link.clip.width)
-        for link, length in zip(cascade.links, lengths, strict=True)
+        Track(link.name, length, clip.height, clip.width)
+        for link, length, clip in zip(cascade.links, lengths, clips, strict=True)
     ]
     for link, length in zip(cascade.links, lengths, strict=True):
         if length != link.clip.frames:
@@ -220,7 +220,6 @@ def _fill(
     bar: Progress,
 ) -> None:
     """Generate the samples ``numbers`` into ``outputs``, and close those that are theirs alone."""
-    own = [output for output in outputs if not isinstance(output, ZarrGroup)]
     done: dict[str, int] = {link.name: 0 for link in cascade.links}
     y = None if labels is None else labels[numbers[0] : numbers[-1] + 1].to(cascade.device)
     low = None if source is None else source(len(numbers))
@@ -232,11 +231,13 @@ def _fill(
             done[name] += pixels.shape[1]
             if name == cascade.links[-1].name:
                 bar.update(pixels.shape[0] * pixels.shape[1])
-        for output in own:
-            output.close()
+        for output in outputs:
+            if not isinstance(output, ZarrGroup):
+                output.close()
     except BaseException:
-        for output in own:
-            output.abandon()
+        for output in outputs:
+            if not isinstance(output, ZarrGroup):
+                output.abandon()
         raise
 
 
