@@ -26,8 +26,9 @@ from framework.cascade import Cascade, Link
 from framework.checkpoint import file_digest, first_not_finite, sync, write_whole
 from framework.experiment import Experiment, dump, shaping
 from framework.graph import Stage
-from framework.plain_data import checksummed, differences, read_object, verified
+from framework.plain_data import differences, read_object, verified
 from registry import InputError
+from registry.checksum import checksummed
 from registry.convert import structure, unstructure
 
 FORMAT = 3

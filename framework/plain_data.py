@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from registry import InputError
+from registry.checksum import unchanged
 from registry.errors import join
-
-CHECKSUM = "checksum"
-"""The entry of an object with the SHA-256 of all its others."""
-
-
-def checksummed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with its checksum: whoever reads it finds out if anything in it was changed."""
-    others = {name: value for name, value in data.items() if name != CHECKSUM}
-    text = json.dumps(others, sort_keys=True)
-    return {**others, CHECKSUM: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def verified(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -28,9 +18,10 @@ def verified(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         InputError: the checksum is missing, or is that of something else.
     """
-    if data.get(CHECKSUM) != checksummed(data)[CHECKSUM]:
+    others = unchanged(data)
+    if others is None:
         raise InputError.of(str(path), "does not match its own checksum: damaged or changed")
-    return {name: value for name, value in data.items() if name != CHECKSUM}
+    return others
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -26,9 +26,10 @@ from components.layers import Timeline, follow, standing_statistics
 from framework.artifact import AVERAGE, GENERATOR, STATISTICS, Manifest, manifest_digest
 from framework.cascade import Cascade, Link
 from framework.checkpoint import file_digest, naming, sync, write_whole
-from framework.plain_data import checksummed, read_object, verified
+from framework.plain_data import read_object, verified
 from framework.randomness import reseed
 from registry import InputError
+from registry.checksum import checksummed
 from registry.convert import structure, unstructure
 from registry.progress import Progress
 

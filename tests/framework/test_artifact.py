@@ -14,8 +14,8 @@ from framework import dump, load, use
 from framework.artifact import load_cascade, load_link, read_manifest, save_artifact
 from framework.build import build_generator
 from framework.checkpoint import file_digest
-from framework.plain_data import checksummed
 from registry import InputError
+from registry.checksum import checksummed
 
 EXPERIMENT = two_stages()
 

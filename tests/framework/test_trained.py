@@ -12,10 +12,10 @@ from components.clip import Span
 from components.layers import Timeline
 from framework.generate import Request, generate, sample_noise
 from framework.other_lengths import estimate_for
-from framework.plain_data import checksummed
 from framework.statistics import note_path
 from framework.trained import find, open_cascade
 from registry import InputError
+from registry.checksum import checksummed
 
 
 @pytest.fixture
