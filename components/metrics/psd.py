@@ -14,6 +14,8 @@ from registry import METRICS, InputError, Positive
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
+LEAST = 1 / (12 * 255**2)
+"""Added to powers before they are compared: that of the noise of rounding to 8 bits, below which nothing is known."""
 SETS = 3
 """A video belongs to the set ``number % SETS``; the paper has three sets of 600."""
 ROWS = SETS * GROUPS
@@ -129,7 +131,7 @@ class PSD(Metric):
 
     def _figure(self, place: int, size: Sequence[int], shown: int) -> Figure:
         def distance(without: int | None) -> float:
-            real, generated = (self._mean(side, without)[place, 1:] + 1e-20 for side in self.sides)
+            real, generated = (self._mean(side, without)[place, 1:] + LEAST for side in self.sides)
             return float(10 * torch.log10(generated / real).abs().mean())
 
         counts = self._state["real/count"] + self._state["generated/count"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.metrics import PSD, luma, radial_psd
-from components.metrics.psd import frequencies
+from components.metrics.psd import LEAST, frequencies
 from registry import InputError
 
 
@@ -97,6 +97,15 @@ def test_sets_and_ranks():
     assert figure.detail["real_std"] == pytest.approx(sets.std(0).tolist())
 
 
+def test_what_is_below_the_noise_of_pixels_does_not_count():
+    """A stripe has no power between its harmonics; noise of a thousandth of a grey value there is no difference."""
+    stripe = torch.ones(4, 1, 3, 16, 16) * (torch.arange(16) % 2 * 2 - 1)
+    noisy = stripe + 1e-5 * torch.randn(stripe.shape, generator=torch.Generator().manual_seed(0))
+    assert measured(stripe, noisy, frames=(1,)).figures()[0].value < 0.1
+    louder = stripe + 0.1 * torch.randn(stripe.shape, generator=torch.Generator().manual_seed(0))
+    assert measured(stripe, louder, frames=(1,)).figures()[0].value > 10
+
+
 def test_frames_in_any_order():
     """Each figure is that of the frame that it names."""
     videos = torch.rand(4, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -115,7 +124,7 @@ def test_intervals():
 
     def distance(chosen):
         real, generated = (radial_psd(luma(each[chosen, 0])).mean(0)[1:] for each in (videos, others))
-        return float((10 * (generated / real).log10()).abs().mean())
+        return float((10 * ((generated + LEAST) / (real + LEAST)).log10()).abs().mean())
 
     groups = torch.arange(25) % 10
     left = np.array([distance(groups != group) for group in range(10)])
