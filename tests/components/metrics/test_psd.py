@@ -128,7 +128,7 @@ def test_intervals():
 
     groups = torch.arange(25) % 10
     left = np.array([distance(groups != group) for group in range(10)])
-    half = 1.959964 * math.sqrt(0.9 * ((left - left.mean()) ** 2).sum())
+    half = 2.262157 * math.sqrt(0.9 * ((left - left.mean()) ** 2).sum())
     assert figure.value == pytest.approx(distance(groups >= 0))
     assert figure.interval == pytest.approx((figure.value - half, figure.value + half))
 
