@@ -37,7 +37,7 @@ SOURCE, STATISTICS = "source", "statistics"
 """Folders: the source stage's artifact, and statistics of other lengths than the clip's."""
 DATA_NAME = "data.json"
 """What a run folder says of its data; an artifact of the run is at ``RUN/STAGE/artifact``."""
-LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
+LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "opencv-python", "zarr", "numpy")
 
 
 @attrs.frozen(kw_only=True)
