@@ -11,7 +11,7 @@ from components.checks import check_shape
 from components.clip import Clip, FieldOfView, Span
 from components.generators.base import Generator
 from components.generators.conditioning import Conditioning
-from components.generators.streaming import split
+from components.generators.streaming import regrouped
 from components.generators.trunk import INITIAL_SIZE, Trunk
 from components.layers import ConvGRU, GeneratorBlock3d, SeparableConv3d
 from components.layers.attention import IN_A_FRAME, Axis
@@ -140,14 +140,19 @@ class UpsamplingGenerator(Generator):
             yield from super().stream(z, y, source, frames, window)
             return
 
+        def checked() -> Iterator[Tensor]:
+            for piece in source:
+                check_shape("source", piece, len(z), "T_l", low.channels, low.height, low.width)
+                yield piece
+
         def repeated() -> Iterator[Tensor]:
             left = frames
-            for piece in split(source, max(1, window // self.time)):
-                check_shape("source", piece, len(z), "T_l", low.channels, low.height, low.width)
+            for piece in regrouped(checked(), max(1, window // self.time)):
                 longer = piece.repeat_interleave(self.time, dim=1)[:, :left]
                 left -= longer.shape[1]
-                if longer.shape[1]:
-                    yield longer
+                yield longer
+                if not left:
+                    return
 
         yield from self.trunk.stream(self.conditioning(z, y), frames, repeated())
 

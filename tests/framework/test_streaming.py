@@ -12,6 +12,7 @@ from test_cascade import inputs, make
 
 from components.clip import Clip, Span
 from components.generators import DVDGenerator, Generator, UpsamplingGenerator
+from components.generators.streaming import regrouped
 from components.layers import SeparableConv3d, batch_statistics
 from components.layers.attention import AxialAttention
 from components.views import NearestView
@@ -174,3 +175,47 @@ def test_the_buffers_do_not_grow(monkeypatch):
     with batch_statistics(generator):
         assert sum(piece.shape[1] for piece in generator.stream(z, y, source, 400, 6)) == 400
     assert max(seen) <= 6 + 2
+
+
+@given(sizes=st.lists(st.integers(0, 7), max_size=8), frames=st.integers(1, 6))
+def test_pieces_of_one_size(sizes, frames):
+    """The same frames in the same order, in pieces of as many as asked for: small ones are put together."""
+    video = torch.arange(sum(sizes)).float()[None, :, None, None, None]
+    found = [piece[0, :, 0, 0, 0] for piece in regrouped(torch.split(video, sizes, dim=1), frames)]
+    assert [len(piece) for piece in found[:-1]] == [frames] * (len(found) - 1)
+    assert [value for piece in found for value in piece.tolist()] == list(range(sum(sizes)))
+
+
+@torch.no_grad()
+def test_frames_that_come_one_by_one_cost_no_more():
+    """As those of a decoder do: a temporal layer computes as many frames as when they come in windows."""
+    generator = upsampling("separable", 2, 2, 24, 0)
+    z, y, x_l = torch.randn(1, 4).double(), torch.tensor([0]), torch.rand(1, 12, 3, 4, 4).double()
+    counts = []
+    for size in (1, 3):
+        computed = []
+        handles = [
+            layer.register_forward_pre_hook(lambda _, given, computed=computed: computed.append(given[0].shape[1]))
+            for layer in generator.modules()
+            if isinstance(layer, SeparableConv3d)
+        ]
+        assert sum(piece.shape[1] for piece in generator.stream(z, y, x_l.split(size, dim=1), 24, 6)) == 24
+        counts.append(sum(computed))
+        for handle in handles:
+            handle.remove()
+    assert counts[0] == counts[1]
+
+
+def test_no_more_of_a_source_is_asked_for_than_is_needed():
+    """A long film of which a few frames are wanted is not decoded to its end."""
+    generator = upsampling("separable", 1, 2, 4, 0)
+    asked = []
+
+    def source():
+        for number in range(50):
+            asked.append(number)
+            yield torch.zeros(1, 1, 3, 4, 4).double()
+
+    with torch.no_grad():
+        list(generator.stream(torch.randn(1, 4).double(), torch.tensor([0]), source(), 4, 2))
+    assert len(asked) == 2
