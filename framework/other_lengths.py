@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.device import get_device
 from torch import Tensor
 
-from framework.artifact import load_link, manifest_digest
+from framework.artifact import SOURCE, load_link, manifest_digest
 from framework.cascade import Cascade, Link
+from framework.checkpoint import naming, sync
 from framework.plain_data import read_object
 from framework.statistics import estimate, note_digest, note_path, save, take
 from framework.trained import Trained, find
@@ -20,7 +23,8 @@ def estimate_for(
 ) -> list[str]:
     """Estimate every stage's statistics for videos of ``frames`` frames of the last one, from the base upwards.
 
-    What is there already, of as many passes, is not done again.
+    What is there already, of as many passes, is not done again. The artifact of a later stage has those of the earlier
+    ones, too, in the copies of their artifacts: it generates by itself.
 
     Args:
         path: a run or an artifact.
@@ -46,7 +50,26 @@ def estimate_for(
         name, folder = links[place].name, trained.folders[links[place].name]
         lines.append(f"{name}: {_ready(trained, links[: place + 1], length, below, passes, batch)}")
         below = note_digest(folder, length)
+    _share([trained.folders[link.name] for link in links], lengths)
     return lines
+
+
+def _share(artifacts: Sequence[Path], lengths: Sequence[int]) -> None:
+    """Keep every stage's statistics in the copies of its artifact that later stages' artifacts hold, too."""
+    for place, folder in enumerate(artifacts):
+        for below in reversed(range(place)):
+            folder = folder / SOURCE  # one copy further down
+            note, copy = note_path(artifacts[below], lengths[below]), note_path(folder, lengths[below])
+            if not note.is_file() or (copy.is_file() and copy.read_bytes() == note.read_bytes()):
+                continue
+            copy.parent.mkdir(exist_ok=True)
+            for path in (note.with_suffix(".safetensors"), note):  # the note last, as when they are made
+                to = copy.with_suffix(path.suffix)
+                partial = to.with_name(to.name + ".partial")
+                with naming(to):
+                    shutil.copyfile(path, partial)
+                sync(partial)
+                partial.replace(to)
 
 
 def _ready(

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from framework.artifact import DATA_NAME, spec_differences, versions
+from framework.artifact import DATA_NAME, MANIFEST, spec_differences, versions
 from framework.checkpoint import write_whole
 from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment, dump, load
@@ -71,7 +71,7 @@ class RunFolder:
         Raises:
             InputError: the folder holds no run, or one whose modules are not to be found.
         """
-        if not (self.path / SPEC_NAME).is_file():
+        if not (self.path / SPEC_NAME).is_file() or (self.path / MANIFEST).is_file():  # an artifact has a spec, too
             raise InputError.of(str(self.path), "holds no run", allowed="a work directory of tools/train.py")
         try:
             experiment = load((self.path / SPEC_NAME).read_text())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from components.clip import Span
 from framework.artifact import MANIFEST, SOURCE, SPEC, Manifest, load_link, manifest_digest, read_own_manifest
 from framework.cascade import Cascade
 from framework.experiment import Experiment, load
@@ -15,6 +16,9 @@ from framework.run_folder import RunFolder
 from framework.spec_file import import_modules
 from framework.statistics import note_digest, take
 from registry import InputError
+from registry.errors import Problem
+
+_RUN = "a work directory of tools/train.py, or an artifact's folder"
 
 
 @attrs.frozen(kw_only=True)
@@ -71,10 +75,8 @@ def find(path: Path, stage: str | None = None) -> Trained:
         experiment, stages, folders = _of_artifact(path, stage)
         run = None
     else:
+        experiment, stages, folders = _of_run(path, stage)
         run = RunFolder(path)
-        experiment = run.experiment()
-        stages = experiment.graph.chain(stage or only_leaf(experiment))
-        folders = {each.name: run.artifact(each.name) for each in stages}
     manifests = {
         each.name: read_own_manifest(folders[each.name], experiment, each, folders.get(each.source or ""))
         for each in stages
@@ -112,17 +114,43 @@ def open_cascade(trained: Trained, frames: int | None = None, after: str | None 
         source = trained.folders[stage.source] if stage.source else None
         links.append(load_link(trained.folders[stage.name], trained.experiment, stage, source))
     cascade = Cascade(links)
+    lengths = cascade.lengths(frames)
     statistics: dict[str, str] = {}
     below: str | None = None
-    for link, length in zip(links, cascade.lengths(frames), strict=True):
+    if after is not None:
+        low = links[0].generator.source_span(Span.whole(lengths[0]))
+        below = None if low is None else note_digest(trained.folders[after], low.total)
+    for link, length in zip(links, lengths, strict=True):
         folder = trained.folders[link.name]
         statistics[link.name] = take(link, folder, trained.manifests[link.name], length, below)
         below = note_digest(folder, length)
     return Loaded(cascade=cascade, statistics=statistics)
 
 
+def _of_run(path: Path, stage: str | None) -> tuple[Experiment, list[Stage], dict[str, Path]]:
+    run = RunFolder(path)
+    if not (path / SPEC).is_file():
+        near = next((each for each in (path / "artifact", path.parent) if (each / SPEC).is_file()), None)
+        raise InputError(
+            Problem(str(path), "holds no run, and is no artifact", _RUN, None if near is None else str(near))
+        )
+    experiment = run.experiment()
+    if stage is not None and stage not in experiment.graph.names():
+        raise InputError.unknown("--stage", "stage", stage, experiment.graph.names())
+    stages = experiment.graph.chain(stage or only_leaf(experiment))
+    done: list[str] = []
+    for each in stages:
+        if not (run.artifact(each.name) / MANIFEST).is_file():
+            allowed = f"--stage {done[-1]}" if done else "a stage that tools/train.py has finished"
+            raise InputError.of(str(run.artifact(each.name)), "there is no finished artifact", allowed)
+        done.append(each.name)
+    return experiment, stages, {name: run.artifact(name) for name in done}
+
+
 def _of_artifact(path: Path, stage: str | None) -> tuple[Experiment, list[Stage], dict[str, Path]]:
     own = read_object(path / MANIFEST).get("stage")
+    if own is None and not (path / SPEC).is_file():  # a clip store has a manifest, too
+        raise InputError.of(str(path), "holds no run, and is no artifact", _RUN)
     try:
         experiment = load((path / SPEC).read_text())
     except (OSError, UnicodeDecodeError):
