@@ -62,7 +62,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=defaults.batch,
         help="samples at a time; they share a film and a picture (default: %(default)s)",
     )
-    parser.add_argument("--out", type=named_path, metavar="DIR", help="(default: RUN/generated)")
+    parser.add_argument(
+        "--out",
+        type=named_path,
+        metavar="DIR",
+        help="folder of the files (default: generated, in the run, of an artifact in the working directory)",
+    )
     parser.add_argument(
         "--format", default=",".join(defaults.formats), help=f"some of {','.join(FORMATS)} (default: %(default)s)"
     )

@@ -75,7 +75,7 @@ def test_as_the_readme_has_it(run, tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    files = [tmp_path / "out" / f"quickstart_full.{ending}" for ending in ("mp4", "png", "json")]
+    files = [tmp_path / "out" / f"quickstart_full_sigma_0.5.{ending}" for ending in ("mp4", "png", "json")]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "".join(f"{file}\n" for file in files)
     assert all(file.stat().st_size > 400 for file in files)
@@ -94,7 +94,7 @@ def test_options_reach_the_request(run, generate, tmp_path):
     options += " --batch 4 --between 2 5"
     code, out, err = generate(run, *options.split(), "--out", tmp_path)
     assert code == 0
-    stem = f"{tmp_path}/quickstart_base_3_frames_2_to_5"
+    stem = f"{tmp_path}/quickstart_base_3_frames_2_to_5_square_sigma_0.25_seed_11"
     assert out == f"{stem}.zarr\n{stem}.gif\n{stem}.json\n"
     assert err == "note: base: 3 frames, batch-norm statistics of 2 frames, for 3 (frame 2 held), 1 passes of 2\n"
     assert zarr.open_group(f"{stem}.zarr", mode="r").attrs["request"] == {
@@ -114,7 +114,7 @@ def test_options_reach_the_request(run, generate, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{}/none"], "error: {}/none: holds no run; allowed: a work directory of tools/train.py"),
+        (["{}/none"], "error: {}/none: holds no run, and is no artifact; allowed: a work directory of tools/train.py"),
         (["{}", "--stage", "fulll"], "no stage is called 'fulll'; allowed: base, full; did you mean 'full'?"),
         (["{}", "--label", "sqare"], "did you mean 'square'?"),
         (["{}", "--format", "mp5"], "error: --format: no format is called 'mp5'; allowed: gif, mp4, png, zarr"),
