@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
+
+from components import ranks
 from framework.artifact import DATA_NAME, MANIFEST, spec_differences, versions
 from framework.checkpoint import write_whole
 from framework.classifier import ClassifierExperiment
@@ -191,8 +194,17 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": sys.argv,
+        "device": _device(),
+        "processes": ranks.world(),
         "versions": versions(),
     }
+
+
+def _device() -> str:
+    """What this process computes on, as far as the system tells."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
 
 
 def _first_existing(path: Path) -> Path:
