@@ -35,7 +35,7 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
     """
     if not path.is_file():
         return [], None
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
     found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:

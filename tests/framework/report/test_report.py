@@ -184,6 +184,9 @@ def test_a_damaged_line_is_named(trained, tmp_path):
     path.write_text("nonsense\n" + whole)
     with pytest.raises(InputError, match=r"metrics\.jsonl, line 1: is damaged"):
         read_metrics(path)
+    path.write_bytes(whole.encode() + b"\xff\xfe\n")
+    with pytest.raises(InputError, match=rf"metrics\.jsonl, line {whole.count(chr(10)) + 1}: is damaged"):
+        read_metrics(path)
     before = (tmp_path / "page.html").read_bytes()
     with pytest.raises(InputError):
         write_report(run, tmp_path / "page.html", SHOWN)
