@@ -9,13 +9,14 @@ import sys
 
 from framework.generate import FORMATS, Request, generate
 from framework.launch import LAUNCHERS, launched
+from framework.stopping import unwound
 from registry import InputError
 from registry.cli import at_least_0, named_path, positive, run, say, whole
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Generate."""
-    with launched(arguments.launcher):
+    with launched(arguments.launcher), unwound():
         for path in generate(arguments.run, request_of(arguments), arguments.out):
             say(str(path))
     return 0

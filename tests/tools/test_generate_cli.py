@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import zarr
 
+from framework.pictures import to_pixels
 from framework.spec_file import load_spec
 from framework.train import train
 
@@ -152,6 +154,25 @@ def test_bad_numbers_are_refused(run, generate, option, value, says):
     code, _, err = generate(run, f"{option}={value}")
     assert code == 2
     assert f"error: {option}: {says}" in err
+
+
+def test_a_scheduler_that_ends_it(run, generate, monkeypatch, tmp_path):
+    """SIGTERM amid a film, as Slurm sends it, leaves no half of one; the exit code is that of the signal."""
+    calls = []
+
+    def ended(piece):
+        calls.append(piece)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return to_pixels(piece)
+
+    monkeypatch.setattr("framework.generate.to_pixels", ended)
+    before = signal.getsignal(signal.SIGTERM)
+    code, out, _ = generate(run, "--format", "mp4,gif,png,zarr", "--frames", "40", "--out", tmp_path)
+    assert (code, out) == (143, "")
+    assert len(calls) == 3
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_debug_shows_the_traceback(run, generate):
