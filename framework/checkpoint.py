@@ -148,10 +148,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it is there whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    with naming(path), partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with naming(path), partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)  # it may be what fills the disk
+        raise
     partial.replace(path)
     sync(path.parent)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from framework.locking import locked
 from framework.outputs import Film, Output, Sheet, Track, ZarrGroup, make_group
 from framework.pictures import FILM_RATE, to_pixels
 from framework.randomness import generator_at
+from framework.targets import refuse_targets, stem_of
 from framework.together import on_first, together
 from framework.trained import Loaded, Trained, find, open_cascade
 from registry import InputError
@@ -54,8 +56,14 @@ class Request:
     """Samples generated at a time; those of a batch share a film and a picture."""
 
 
-Source = Callable[[int], Iterable[Tensor]]
-"""Low-resolution frames ``(batch, n, C, H, W)`` in order, for so many samples."""
+@attrs.frozen
+class Given:
+    """Low-resolution videos that come from elsewhere, in place of a stage's."""
+
+    track: Track
+    """The stage that they stand for, and their frames."""
+    pieces: Callable[[int], Iterable[Tensor]]
+    """Gives their frames ``(batch, n, C, H, W)`` in order, for so many samples."""
 
 
 def generate(path: Path, request: Request, out: Path | None = None) -> list[Path]:
@@ -88,7 +96,7 @@ def write_videos(
     request: Request,
     labels: Tensor | None,
     out: Path,
-    source: Source | None = None,
+    given: Given | None = None,
     about: dict[str, Any] | None = None,
     stem: str = "",
 ) -> list[Path]:
@@ -100,12 +108,15 @@ def write_videos(
         request: what to generate.
         labels: the class of every sample, or None.
         out: folder of the files.
-        source: where the low-resolution frames come from that the first stage upsamples; None where it is a base.
+        given: the low-resolution videos that the first stage upsamples, shown beside; None where it is a base.
         about: more to say in the file that describes the others.
         stem: more for the files' names.
 
     Returns:
         The files and folders that this rank wrote.
+
+    Raises:
+        InputError: they cannot be written, or something else is in their place.
     """
     cascade = loaded.cascade.to(get_device())
     clips, lengths = [link.clip for link in cascade.links], cascade.lengths(request.frames)
@@ -113,13 +124,17 @@ def write_videos(
         Track(link.name, length, clip.height, clip.width)
         for link, length, clip in zip(cascade.links, lengths, clips, strict=True)
     ]
+    tracks = tracks if given is None else [given.track, *tracks]
     for link, length in zip(cascade.links, lengths, strict=True):
         if length != link.clip.frames:
             note(f"{link.name}: {length} frames, batch-norm statistics {loaded.statistics[link.name]}")
     stem = _stem(trained, request, lengths[-1]) + stem
     described = _description(trained, loaded, request, labels, lengths) | (about or {})
-    together(lambda: out.mkdir(parents=True, exist_ok=True))
     batches = _batches(request)
+    names = [stem if len(batches) == 1 else f"{stem}_{batch[0]:06d}-{batch[-1]:06d}" for batch in batches]
+    targets = [out / f"{name}.{kind}" for name in names for kind in request.formats if kind != "zarr"]
+    together(partial(refuse_targets, out, [*targets, out / f"{stem}.zarr", out / f"{stem}.json"]))
+    together(lambda: out.mkdir(parents=True, exist_ok=True))
     mine = batches[ranks.rank() :: ranks.world()]
     paths: list[Path] = []
     described_in = out / f"{stem}.json"
@@ -129,12 +144,11 @@ def write_videos(
         with Progress(
             total=sum(map(len, mine)) * lengths[-1], desc=f"generate {cascade.links[-1].name}", unit="frame"
         ) as bar:
-            for numbers in mine:
-                name = stem if len(batches) == 1 else f"{stem}_{numbers[0]:06d}-{numbers[-1]:06d}"
+            for numbers, name in zip(mine, names[ranks.rank() :: ranks.world()], strict=True):
                 outputs = _files(out / name, tracks, request, len(numbers))
                 if group is not None:
                     group.at(numbers[0])
-                _fill(cascade, request, numbers, labels, source, [*outputs, *([group] if group else [])], bar)
+                _fill(cascade, request, numbers, labels, given, [*outputs, *([group] if group else [])], bar)
                 paths += [output.path for output in outputs]
         together(lambda: None)  # the group is whole when all ranks are done
         if group is not None:
@@ -215,22 +229,28 @@ def _fill(
     request: Request,
     numbers: Sequence[int],
     labels: Tensor | None,
-    source: Source | None,
+    given: Given | None,
     outputs: Sequence[Output],
     bar: Progress,
 ) -> None:
     """Generate the samples ``numbers`` into ``outputs``, and close those that are theirs alone."""
-    done: dict[str, int] = {link.name: 0 for link in cascade.links}
+    done: dict[str, int] = defaultdict(int)
     y = None if labels is None else labels[numbers[0] : numbers[-1] + 1].to(cascade.device)
-    low = None if source is None else source(len(numbers))
+
+    def push(name: str, piece: Tensor) -> None:
+        pixels = to_pixels(piece)
+        for output in outputs:
+            output.push(name, done[name], pixels)
+        done[name] += pixels.shape[1]
+
+    low = None if given is None else _shown(given, len(numbers), push)
     try:
         for name, piece in cascade.stream(_noise(cascade, request, numbers), y, request.frames, low):
-            pixels = to_pixels(piece)
-            for output in outputs:
-                output.push(name, done[name], pixels)
-            done[name] += pixels.shape[1]
+            push(name, piece)
             if name == cascade.links[-1].name:
-                bar.update(pixels.shape[0] * pixels.shape[1])
+                bar.update(piece.shape[0] * piece.shape[1])
+        for _ in low or ():
+            pass  # frames that nothing is made of are shown, too
         for output in outputs:
             if not isinstance(output, ZarrGroup):
                 output.close()
@@ -239,6 +259,19 @@ def _fill(
             if not isinstance(output, ZarrGroup):
                 output.abandon()
         raise
+
+
+def _shown(given: Given, samples: int, push: Callable[[str, Tensor], None]) -> Iterator[Tensor]:
+    """The frames that are upsampled, shown as they are taken; no more than the result stands on."""
+    left = given.track.frames
+    for piece in given.pieces(samples):
+        if piece.shape[1] > left:
+            piece = piece[:, :left]  # the rest is not asked for
+        push(given.track.name, piece)
+        left -= piece.shape[1]
+        yield piece
+        if left == 0:
+            return
 
 
 def _noise(cascade: Cascade, request: Request, numbers: Sequence[int]) -> list[Tensor]:
@@ -283,12 +316,6 @@ def _shared_group(
     return group
 
 
-def _stem(trained: Trained, request: Request, frames: int) -> str:
-    length = "" if frames == trained.stages[-1].clip.frames else f"_{frames}_frames"
-    between = "" if request.between is None else "_{}_to_{}".format(*request.between)
-    return f"{trained.experiment.name}_{trained.name}{length}{between}"
-
-
 def _description(
     trained: Trained, loaded: Loaded, request: Request, labels: Tensor | None, lengths: Sequence[int]
 ) -> dict[str, Any]:
@@ -303,3 +330,14 @@ def _description(
         "data": trained.manifests[trained.name].data,
         "versions": versions(),
     }
+
+
+def _stem(trained: Trained, request: Request, frames: int) -> str:
+    return stem_of(
+        (trained.experiment.name, trained.name),
+        length=None if frames == trained.stages[-1].clip.frames else frames,
+        ends=request.between,
+        label=request.label,
+        sigma=request.sigma,
+        seed=request.seed,
+    )

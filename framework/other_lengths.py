@@ -19,7 +19,8 @@ def estimate_for(
 ) -> list[str]:
     """Estimate every stage's statistics for videos of ``frames`` frames of the last one, from the base upwards.
 
-    What is there already, of as many passes, is not done again.
+    What is there already, of as many passes, is not done again. The artifact of a later stage has those of the earlier
+    ones, too, in the copies of their artifacts: it generates by itself.
 
     Args:
         path: a run or an artifact.

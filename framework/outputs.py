@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ class Film(Output):
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._writer.abort()
+        with suppress(OSError):  # of a full disk: what could not be written is not wanted any more
+            self._writer.abort()
         super().abandon()
 
 
@@ -131,13 +133,17 @@ class Sheet(Output):
 def make_group(path: Path, tracks: Sequence[Track], samples: int, about: Mapping[str, Any]) -> None:
     """Make the group that :class:`ZarrGroup` fills, with ``about`` for attributes; one process does it for all."""
     partial = path.with_name(path.name + ".partial")
-    with naming(path):
-        group = zarr.open_group(partial, mode="w")
-        group.attrs.update(about)
-        for track in tracks:
-            shape = (track.frames, track.height, track.width, 3)
-            chunks = (1, min(ZARR_FRAMES, track.frames), *shape[1:])
-            group.create_array(track.name, shape=(samples, *shape), chunks=chunks, dtype=np.uint8)
+    try:
+        with naming(path):
+            group = zarr.open_group(partial, mode="w")
+            group.attrs.update(about)
+            for track in tracks:
+                shape = (track.frames, track.height, track.width, 3)
+                chunks = (1, min(ZARR_FRAMES, track.frames), *shape[1:])
+                group.create_array(track.name, shape=(samples, *shape), chunks=chunks, dtype=np.uint8)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 class ZarrGroup(Output):

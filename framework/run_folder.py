@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from framework.artifact import DATA_NAME, spec_differences, versions
+import torch
+
+from components import ranks
+from framework.artifact import DATA_NAME, MANIFEST, spec_differences, versions
 from framework.checkpoint import write_whole
 from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment, dump, load
@@ -75,7 +78,7 @@ class RunFolder:
         Raises:
             InputError: the folder holds no run, or one whose modules are not to be found.
         """
-        if not (self.path / SPEC_NAME).is_file():
+        if not (self.path / SPEC_NAME).is_file() or (self.path / MANIFEST).is_file():  # an artifact has a spec, too
             raise InputError.of(str(self.path), "holds no run", allowed="a work directory of tools/train.py")
         try:
             experiment = load((self.path / SPEC_NAME).read_text())
@@ -195,8 +198,17 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": sys.argv,
+        "device": _device(),
+        "processes": ranks.world(),
         "versions": versions(),
     }
+
+
+def _device() -> str:
+    """What this process computes on, as far as the system tells."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
 
 
 def _first_existing(path: Path) -> Path:

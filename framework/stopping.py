@@ -120,6 +120,26 @@ class StopSignals:
 
 
 @contextmanager
+def unwound() -> Iterator[None]:
+    """While entered, SIGTERM ends the process as Ctrl-C does, with what was half written taken away; exit code 143.
+
+    A thread other than the main one cannot have signal handlers: entered there, the signal keeps its effect.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _raise_exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _raise_exit(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
 def workers_start() -> Iterator[None]:
     """Processes started inside are born with the signals of :class:`StopSignals` blocked.
 

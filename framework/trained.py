@@ -20,10 +20,14 @@ from framework.artifact import (
 from framework.cascade import Cascade
 from framework.experiment import Experiment, load
 from framework.graph import Stage
+from framework.plain_data import read_object
 from framework.run_folder import RunFolder
 from framework.spec_file import import_modules
 from framework.statistics import note_digest, take
 from registry import InputError
+from registry.errors import Problem
+
+_RUN = "a work directory of tools/train.py, or an artifact's folder"
 
 
 @attrs.frozen(kw_only=True)
@@ -80,10 +84,8 @@ def find(path: Path, stage: str | None = None) -> Trained:
         experiment, stages, folders = _of_artifact(path, stage)
         run = None
     else:
+        experiment, stages, folders = _of_run(path, stage)
         run = RunFolder(path)
-        experiment = run.experiment()
-        stages = experiment.graph.chain(stage or only_leaf(experiment))
-        folders = {each.name: run.artifact(each.name) for each in stages}
     manifests = {
         each.name: read_own_manifest(folders[each.name], experiment, each, folders.get(each.source or ""))
         for each in stages
@@ -121,11 +123,13 @@ def open_cascade(trained: Trained, frames: int | None = None, after: str | None 
         source = trained.folders[stage.source] if stage.source else None
         links.append(load_link(trained.folders[stage.name], trained.experiment, stage, source))
     cascade = Cascade(links)
-    statistics: dict[str, str] = {}
     lengths = cascade.lengths(frames)
+    statistics: dict[str, str] = {}
     below: str | None = None
-    if after is not None and (low := links[0].generator.source_span(Span.whole(lengths[0]))) is not None:
-        below = note_digest(trained.folders[after], low.total)  # what the first link's statistics were estimated on
+    if after is not None:
+        low = links[0].generator.source_span(Span.whole(lengths[0]))
+        # What the first link's statistics were estimated on.
+        below = None if low is None else note_digest(trained.folders[after], low.total)
     for link, length in zip(links, lengths, strict=True):
         folder = trained.folders[link.name]
         statistics[link.name] = take(link, folder, trained.manifests[link.name], length, below)
@@ -133,7 +137,29 @@ def open_cascade(trained: Trained, frames: int | None = None, after: str | None 
     return Loaded(cascade=cascade, statistics=statistics)
 
 
+def _of_run(path: Path, stage: str | None) -> tuple[Experiment, list[Stage], dict[str, Path]]:
+    run = RunFolder(path)
+    if not (path / SPEC).is_file():
+        near = next((each for each in (path / "artifact", path.parent) if (each / SPEC).is_file()), None)
+        raise InputError(
+            Problem(str(path), "holds no run, and is no artifact", _RUN, None if near is None else str(near))
+        )
+    experiment = run.experiment()
+    if stage is not None and stage not in experiment.graph.names():
+        raise InputError.unknown("--stage", "stage", stage, experiment.graph.names())
+    stages = experiment.graph.chain(stage or only_leaf(experiment))
+    done: list[str] = []
+    for each in stages:
+        if not (run.artifact(each.name) / MANIFEST).is_file():
+            allowed = f"--stage {done[-1]}" if done else "a stage that tools/train.py has finished"
+            raise InputError.of(str(run.artifact(each.name)), "there is no finished artifact", allowed)
+        done.append(each.name)
+    return experiment, stages, {name: run.artifact(name) for name in done}
+
+
 def _of_artifact(path: Path, stage: str | None) -> tuple[Experiment, list[Stage], dict[str, Path]]:
+    if "stage" not in read_object(path / MANIFEST) and not (path / SPEC).is_file():  # a clip store has a manifest, too
+        raise InputError.of(str(path), "holds no run, and is no artifact", _RUN)
     own = read_manifest(path).stage  # before its spec is believed, which may name modules to import
     try:
         experiment = load((path / SPEC).read_text())

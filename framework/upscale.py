@@ -11,11 +11,12 @@ import torch
 from mmengine.device import get_device
 from torch import Tensor
 
-from components.clip import Clip
+from components.clip import Clip, Span
 from datasets.decode import decode_frames
 from datasets.video_file import VideoError
 from framework.checkpoint import file_digest
-from framework.generate import Request, class_labels, default_folder, write_videos
+from framework.generate import Given, Request, class_labels, default_folder, write_videos
+from framework.outputs import Track
 from framework.together import together
 from framework.trained import Trained, find, open_cascade
 from registry import InputError
@@ -26,8 +27,8 @@ def upscale(
 ) -> list[Path]:
     """Upsample the video in the file ``video`` by the stages of ``path``, a run or an artifact.
 
-    The video's frames are taken as they come, scaled to the stage's size and cropped to the centre, as at ingest. Its
-    length is that of the low-resolution video; that of the result follows.
+    It is shown beside what is made of it. Its frames are taken as they come, scaled to the stage's size and cropped to
+    the centre, as at ingest. Its length is that of the low-resolution video; that of the result follows.
 
     Args:
         path: a run folder or an artifact's.
@@ -54,6 +55,9 @@ def upscale(
     length = min(frames * factor, request.frames or frames * factor)
     request = attrs.evolve(request, frames=length)
     loaded = together(lambda: open_cascade(trained, length, after))
+    first, last = loaded.cascade.links[0], loaded.cascade.lengths(length)[0]
+    needed = first.generator.source_span(Span.whole(last))
+    shown = Track(after, frames if needed is None else min(frames, needed.total), low.height, low.width)
     device = torch.device(get_device())
 
     def pieces(samples: int) -> Iterator[Tensor]:
@@ -62,7 +66,14 @@ def upscale(
 
     about = {"video": str(video), "video_digest": together(lambda: file_digest(video)), "low": str(low)}
     return write_videos(
-        trained, loaded, request, labels, out or default_folder(trained), pieces, about, stem=f"_{video.stem}"
+        trained,
+        loaded,
+        request,
+        labels,
+        out or default_folder(trained),
+        Given(shown, pieces),
+        about,
+        stem=f"_{video.stem}",
     )
 
 

@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from framework.evaluate import Request, evaluate
-from framework.figures import FIGURES, add_figures, as_plain, as_text
+from framework.figures import FIGURES, add_figures, as_plain, as_text, read_figures
 from framework.launch import LAUNCHERS, launched
 from framework.measures import NAMES
 from framework.psd_plot import save_psd_plot
-from framework.together import on_first
+from framework.targets import refuse_file
+from framework.together import on_first, together
+from registry import InputError
 from registry.cli import at_least_0, named_path, positive, run, say, whole
 
 
@@ -36,6 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     is_run = (arguments.run / "spec.json").is_file() and not (arguments.run / "manifest.json").is_file()
     out = arguments.out or (arguments.run if is_run else Path()) / "evaluation" / FIGURES
     with launched(arguments.launcher):
+        together(partial(_refuse_out, out))
         records = evaluate(arguments.run, request)
         on_first(partial(add_figures, out, records))
         spectra = [record for record in records if record.metric == "psd"]
@@ -60,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "run", metavar="RUN", type=named_path, help="work directory of tools/train.py, or an artifact's folder"
     )
-    parser.add_argument("--store", metavar="STORE", help="clip store of real videos (default: the run's own data)")
+    parser.add_argument(
+        "--store", metavar="STORE", type=_named, help="clip store of real videos (default: the run's own data)"
+    )
     parser.add_argument(
         "--metrics",
         type=_names,
@@ -85,7 +90,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=whole, default=defaults.seed, help="(default: %(default)s)")
     parser.add_argument("--per-class", action="store_true", help="figures of every class as well (fvd, fid, is)")
     parser.add_argument(
-        "--out", type=named_path, metavar="FILE", help=f"file of the figures (default: RUN/evaluation/{FIGURES})"
+        "--out",
+        type=named_path,
+        metavar="FILE",
+        help=f"file of the figures (default: evaluation/{FIGURES} in the run, of an artifact in the working directory)",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON lines")
     parser.add_argument(
@@ -96,6 +104,21 @@ def parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     return parser
+
+
+def _refuse_out(out: Path) -> None:
+    """Refuse a file that cannot take figures before they are measured, which may take hours."""
+    refuse_file(out)
+    try:
+        read_figures(out)
+    except (InputError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError.of("--out", f"{out} holds something else than figures ({first})", "another file") from None
+
+
+def _named(text: str) -> str:
+    """A path as a text."""
+    return str(named_path(text))
 
 
 def _names(text: str) -> list[str]:

@@ -9,13 +9,14 @@ import sys
 
 from framework.generate import FORMATS, Request, generate
 from framework.launch import LAUNCHERS, launched
+from framework.stopping import unwound
 from registry import InputError
 from registry.cli import at_least_0, named_path, positive, run, say, whole
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Generate."""
-    with launched(arguments.launcher):
+    with launched(arguments.launcher), unwound():
         for path in generate(arguments.run, request_of(arguments), arguments.out):
             say(str(path))
     return 0
@@ -62,7 +63,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=defaults.batch,
         help="samples at a time; they share a film and a picture (default: %(default)s)",
     )
-    parser.add_argument("--out", type=named_path, metavar="DIR", help="(default: RUN/generated)")
+    parser.add_argument(
+        "--out",
+        type=named_path,
+        metavar="DIR",
+        help="folder of the files (default: generated, in the run, of an artifact in the working directory)",
+    )
     parser.add_argument(
         "--format", default=",".join(defaults.formats), help=f"some of {','.join(FORMATS)} (default: %(default)s)"
     )

@@ -10,13 +10,17 @@ import sys
 from framework.report import write_report
 from framework.report.samples import Shown
 from framework.run_folder import RunFolder
+from framework.targets import refuse_file
 from registry.cli import at_least_0, named_path, positive, run, say, whole
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Report."""
+    out = arguments.out or arguments.run / "report.html"
+    if arguments.out:
+        refuse_file(out)
     shown = Shown(samples=arguments.samples, sigma=arguments.sigma, seed=arguments.seed)
-    say(str(write_report(RunFolder(arguments.run), arguments.out or arguments.run / "report.html", shown)))
+    say(str(write_report(RunFolder(arguments.run), out, shown)))
     return 0
 
 

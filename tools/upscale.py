@@ -10,13 +10,14 @@ import sys
 from generate import add_options, request_of
 
 from framework.launch import launched
+from framework.stopping import unwound
 from framework.upscale import upscale
 from registry.cli import named_path, positive, run, say
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Upsample."""
-    with launched(arguments.launcher):
+    with launched(arguments.launcher), unwound():
         request = request_of(arguments)
         for path in upscale(arguments.run, arguments.video, request, arguments.out, arguments.source):
             say(str(path))

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Sequence
 from io import StringIO
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -18,6 +20,10 @@ from registry import InputError
 
 INK = "#7f8a99"
 """Of axes and words: it can be read on light and on dark ground."""
+OF_TRAINING = ("iteration", "clips_per_second", "memory_mb", "r1", "skipped")
+"""Of a line of metrics what is neither drawn nor measured; costs have some of it."""
+MOST_ACROSS = 4
+"""Measured metrics beside each other."""
 COLOURS = ("#3b9dc9", "#d1495b", "#e0a030", "#66a182", "#9b6fc0", "#8d6e63")
 
 
@@ -29,7 +35,7 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
     """
     if not path.is_file():
         return [], None
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
     found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -43,33 +49,68 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
 
 
 def curves(lines: Sequence[dict[str, Any]], stage: str) -> Html:
-    """A stage's losses beside its discriminators' scores of real (solid) and of generated videos (dashed)."""
-    iterations = [line["iteration"] for line in lines]
-    scores = sorted({name for line in lines for name in line if name.endswith(("/real", "/fake"))}, reverse=True)
-    figure = Figure(figsize=(9.5, 2.9), layout="constrained")
+    """A stage's losses beside its discriminators' scores of real (solid) and of generated videos (dashed).
+
+    Below them what was measured now and then, a panel each.
+    """
+    measured = sorted({name for line in lines for name in line if not _is_of_training(name)})
+    rows = 1 + -(-len(measured) // MOST_ACROSS)
+    figure = Figure(figsize=(9.5, 2.9 + 2.2 * (rows - 1)), layout="constrained")
     FigureCanvasSVG(figure)
-    left, right = figure.subplots(1, 2)
-    for number, name in enumerate(("loss_D", "loss_G")):
-        left.plot(iterations, [line.get(name) for line in lines], color=COLOURS[number], label=name, linewidth=1.3)
-    owners = sorted({name.rpartition("/")[0] for name in scores})
-    for name in scores:
-        owner, _, side = name.rpartition("/")
-        colour = COLOURS[owners.index(owner) % len(COLOURS)]
-        style = "-" if side == "real" else "--"
-        values = [line.get(name) for line in lines]
-        right.plot(iterations, values, style, color=colour, label=name if side == "real" else None, linewidth=1.3)
-    left.set_title("losses", color=INK, fontsize=10)
-    right.set_title("scores: real solid, generated dashed", color=INK, fontsize=10)
-    for axis in (left, right):
+    parts = list(figure.subfigures(rows, 1, height_ratios=[2.9] + [2.2] * (rows - 1), squeeze=False)[:, 0])
+    left, right = parts[0].subplots(1, 2)
+    _losses(left, lines)
+    _scores(right, lines)
+    axes = [left, right]
+    for row, part in enumerate(parts[1:]):
+        panels = part.subplots(1, MOST_ACROSS)
+        for number, axis in enumerate(panels):
+            place = row * MOST_ACROSS + number
+            if place >= len(measured):
+                axis.set_axis_off()
+                continue
+            points = [(line["iteration"], line[measured[place]]) for line in lines if measured[place] in line]
+            axis.plot(*zip(*points, strict=True), color=COLOURS[0], marker=".", linewidth=1.3)
+            axis.set_title(measured[place], color=INK, fontsize=10)
+            axes.append(axis)
+    for part in parts:
+        part.patch.set_alpha(0)
+    for axis in axes:
         axis.tick_params(colors=INK, labelsize=8)
         axis.set_xlabel("iteration", color=INK, fontsize=8)
         axis.set_facecolor("none")
         axis.grid(visible=True, color=INK, alpha=0.2)
         for spine in axis.spines.values():
             spine.set_color(INK)
+    for axis in (left, right):
         if axis.get_lines():
             axis.legend(fontsize=8, labelcolor=INK, frameon=False)
-    return as_svg(figure, f"Losses and scores of {stage} over the iterations")
+    more = f"; {', '.join(measured)}" if measured else ""
+    return as_svg(figure, f"Losses and scores of {stage} over the iterations{more}")
+
+
+def _losses(axis: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    iterations = [line["iteration"] for line in lines]
+    for number, name in enumerate(("loss_D", "loss_G")):
+        axis.plot(iterations, [line.get(name, nan) for line in lines], color=COLOURS[number], label=name, linewidth=1.3)
+    axis.set_title("losses", color=INK, fontsize=10)
+
+
+def _scores(axis: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    iterations = [line["iteration"] for line in lines]
+    owners = sorted({name.removesuffix("/real") for line in lines for name in line if name.endswith("/real")})
+    for number, owner in enumerate(owners):
+        colour = COLOURS[number % len(COLOURS)]
+        for side, style in (("real", "-"), ("fake", "--")):
+            values = [line.get(f"{owner}/{side}", nan) for line in lines]
+            label = owner if side == "real" else None
+            axis.plot(iterations, values, style, color=colour, label=label, linewidth=1.3)
+    axis.set_title("scores: real solid, generated dashed", color=INK, fontsize=10)
+
+
+def _is_of_training(name: str) -> bool:
+    """Whether every line of metrics has it, or none: all but the figures of ``training.evaluate``."""
+    return name in OF_TRAINING or name.endswith(("/real", "/fake")) or name.startswith(("loss_", "grad_norm_", "lr_"))
 
 
 def as_svg(figure: Figure, label: str) -> Html:

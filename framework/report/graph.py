@@ -7,7 +7,7 @@ from framework.experiment import Experiment
 from framework.graph import Stage
 from framework.report.html import Html, join, tag
 
-WIDTH, HEIGHT, GAP = 250, 104, 130
+WIDTH, HEIGHT, GAP = 280, 104, 130
 
 
 def graph_svg(experiment: Experiment) -> Html:

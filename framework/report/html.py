@@ -61,3 +61,9 @@ def video(data: bytes, label: str) -> Html:
     """A film inside the page: silent, endless, and started with all others."""
     source = "data:video/mp4;base64," + base64.b64encode(data).decode()
     return tag("video", src=source, muted=True, loop=True, autoplay=True, playsinline=True, aria_label=label)
+
+
+def picture(data: bytes, label: str) -> Html:
+    """A PNG inside the page."""
+    written = tag("img", src="data:image/png;base64," + base64.b64encode(data).decode(), alt=label)
+    return Html(written.removesuffix("</img>"))

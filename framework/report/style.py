@@ -26,10 +26,12 @@ th, td { text-align: left; padding: 0.32rem 1.1rem 0.32rem 0; border-bottom: 1px
   vertical-align: top; font-variant-numeric: tabular-nums; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
 caption { text-align: left; padding-bottom: 0.3rem; }
+.figures { margin-top: 1.5rem; } .figures :is(th, td):nth-child(-n+5) { white-space: nowrap; }
 details { margin: 0.6rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 0.9rem; overflow-x: auto;
   font-size: 0.82rem; line-height: 1.45; }
-svg { max-width: 100%; height: auto; } .graph text { fill: var(--ink); font: 13px system-ui, sans-serif; }
+svg, img { max-width: 100%; height: auto; } .curves svg { width: 100%; }
+.graph text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 .graph .name { font-weight: 650; font-size: 15px; } .graph .soft { fill: var(--soft); font-size: 12px; }
 .graph rect { fill: var(--card); stroke: var(--accent); } .graph path { stroke: var(--soft); fill: none; }
 .graph .head { fill: var(--soft); stroke: none; }

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from framework.checkpoint import write_whole
 from framework.describe import describe_stage
 from framework.experiment import Experiment, dump
-from framework.figures import FIGURES, Record, read_figures, tables
+from framework.figures import FIGURES, read_figures
 from framework.plain_data import read_json
-from framework.psd_plot import psd_plot
-from framework.report.curves import as_svg, curves, read_metrics
+from framework.report.curves import curves, read_metrics
+from framework.report.figures import figure_tables
 from framework.report.graph import graph_svg
 from framework.report.html import Html, folded, join, missing, section, table, tag
-from framework.report.samples import Shown, sample_films
+from framework.report.samples import Shown, amid_training, sample_films
 from framework.report.style import SCRIPT, STYLE
 from framework.run_folder import ENVIRONMENT_NAME, RunFolder
 from framework.train import is_done
@@ -65,50 +64,22 @@ def write_report(run: RunFolder, out: Path, shown: Shown) -> Path:
 
 def _samples(run: RunFolder, experiment: Experiment, shown: Shown) -> Html:
     done = [stage for stage in experiment.graph.order() if is_done(run, stage)]
+    waiting = [stage for stage in experiment.graph.order() if stage not in done]
+    amid = [amid_training(stage.name, run.samples(stage.name)) for stage in waiting]
     if not done:
-        return missing(f"No stage is trained yet: python tools/train.py ... --work-dir {run.path}")
+        return join([missing(f"No stage is trained yet: python tools/train.py ... --work-dir {run.path}"), *amid])
     ends = [stage for stage in done if not any(other.source == stage.name for other in done)]
     parts = [sample_films(find(run.path, stage.name), shown) for stage in ends]
-    waiting = [stage.name for stage in experiment.graph.order() if stage not in done]
     if waiting:
-        parts.append(missing(f"Not trained yet: {', '.join(waiting)}"))
-    return join(parts)
+        parts.append(missing(f"Not trained yet: {', '.join(stage.name for stage in waiting)}"))
+    return join([*parts, *amid])
 
 
 def _figures(run: RunFolder) -> Html:
     records, note = read_figures(run.path / "evaluation" / FIGURES)
     if not records:
         return missing(f"Nothing is measured yet: python tools/evaluate.py {run.path}")
-    parts = [] if note is None else [missing(note)]
-    for number, each in enumerate(tables(records)):
-        if number:
-            parts.append(
-                tag("p", f"Another protocol, not to be compared with the tables above: {'; '.join(each.differs)}")
-            )
-        parts.append(table(("metric", "value", "95%", "of", "beside"), [_row(record) for record in each.records]))
-        spectra = [record for record in each.records if record.metric == "psd"]
-        if spectra:
-            label = f"Power spectra of real and generated frames, table {number + 1}"
-            parts.append(tag("div", as_svg(psd_plot(spectra, ink="#7f8a99"), label), class_="card"))
-        parts.append(folded("protocol", tag("pre", json.dumps(each.protocol, indent=2))))
-    return join(parts)
-
-
-def _row(record: Record) -> tuple[str, str, str, str, str]:
-    unit = " dB" if record.metric in ("psd", "grounding_psnr") else ""
-    frame = f", frame {record.detail['frame']}" if "frame" in record.detail else ""
-    features = record.protocol.get("features")
-    random = " (random features)" if features and features.get("random") else ""
-    interval = "" if record.interval is None else "{:.4g} to {:.4g}".format(*record.interval)
-    real = record.detail.get("real")
-    beside = f"real videos: {real:.4g}" if isinstance(real, float) else ""
-    return (
-        f"{record.metric}{frame}{random}",
-        f"{record.value:.4g}{unit}",
-        interval,
-        record.label or "all",
-        beside,
-    )
+    return join([*([] if note is None else [missing(note)]), figure_tables(records)])
 
 
 def _training(run: RunFolder, experiment: Experiment) -> Html:
@@ -117,7 +88,7 @@ def _training(run: RunFolder, experiment: Experiment) -> Html:
         lines, note = read_metrics(run.metrics(stage.name))
         drawn = curves(lines, stage.name) if len(lines) > 1 else missing("Fewer than two lines of metrics so far.")
         notes = [] if note is None else [missing(note)]
-        parts.append(tag("div", tag("h3", stage.name), drawn, *notes, class_="card"))
+        parts.append(tag("div", tag("h3", stage.name), drawn, *notes, class_="card curves"))
     return join(parts)
 
 
@@ -178,6 +149,7 @@ def _environment(run: RunFolder) -> Html:
         ("command", " ".join(map(str, latest.get("command", [])))),
         ("python", latest.get("python", "")),
         ("platform", latest.get("platform", "")),
+        *((name, latest[name]) for name in ("device", "processes") if name in latest),
         *latest.get("versions", {}).items(),
         ("started", f"{len(records)} time{'s' * (len(records) != 1)}"),
     ]

@@ -212,6 +212,21 @@ def test_small_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
+def test_a_full_disk_is_not_kept_full(tmp_path):
+    """A text that does not fit leaves the old file and nothing else."""
+    resource = pytest.importorskip("resource")
+    write_whole(tmp_path / "page.html", "old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/page\.html'"):
+            write_whole(tmp_path / "page.html", "new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text() == "old"
+
+
 def test_manifests_are_written_last(tmp_path, monkeypatch):
     """When the manifest appears the checkpoint it speaks of is there whole."""
     original = module.write_whole

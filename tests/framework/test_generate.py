@@ -141,10 +141,40 @@ def test_generating_again_replaces(trained, tmp_path):
     assert zarr.open_group(paths[1], mode="r")["full"].shape[0] == 2
 
 
+def test_other_requests_have_other_files(trained, tmp_path):
+    """Videos of another class, sigma, seed or length do not take the place of these."""
+    requests = ({}, {"label": "cross"}, {"sigma": 0.5}, {"seed": 2}, {"frames": 6}, {"between": (0, 1)})
+    paths = [generate(trained.path, Request(count=2, formats=("png",), **each), tmp_path) for each in requests]
+    assert sorted(tmp_path.iterdir()) == sorted(path for each in paths for path in each)
+    assert [path.stem for path, _ in paths] == [
+        "tiny_full",
+        "tiny_full_cross",
+        "tiny_full_sigma_0.5",
+        "tiny_full_seed_2",
+        "tiny_full_6_frames",
+        "tiny_full_0_to_1",
+    ]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "png", "gif", "zarr", "json"])
+def test_what_is_in_the_way_is_refused_first(trained, tmp_path, monkeypatch, ending):
+    """Something else where an output would go is named before anything is generated, and stays as it is."""
+    monkeypatch.setattr("framework.generate._fill", lambda *_: pytest.fail("it was generated"))
+    there = tmp_path / f"tiny_full.{ending}"
+    there.mkdir()
+    (there / "zarr.json").write_text('{"attributes": {"mine": 1}}')
+    with pytest.raises(InputError, match=f"^{there}: is in the way"):
+        generate(trained.path, Request(formats=("mp4", "png", "gif", "zarr")), tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == [there.name, "zarr.json"]
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"^--out: .*file is not a folder"):
+        generate(trained.path, Request(), tmp_path / "file")
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        ({"stage": "ful"}, "stage: no stage is called 'ful'; allowed: base, full; did you mean 'full'?"),
+        ({"stage": "ful"}, "--stage: no stage is called 'ful'; allowed: base, full; did you mean 'full'?"),
         (
             {"label": "triangel"},
             f"--label: no class is called 'triangel'; allowed: {', '.join(NAMES)}; did you mean 'triangle'?",
@@ -198,7 +228,7 @@ def test_several_ends_need_a_name(tmp_path):
         generate(run.path, Request(), tmp_path / "out")
 
 
-@pytest.mark.parametrize("ending", ["mp4", "zarr"])
+@pytest.mark.parametrize("ending", ["mp4", "gif", "zarr"])
 def test_a_full_disk_is_named(trained, tmp_path, ending):
     """Where the videos cannot be written the error has their path, and no half of a film has its name."""
     resource = pytest.importorskip("resource")
@@ -209,7 +239,7 @@ def test_a_full_disk_is_named(trained, tmp_path, ending):
             generate(trained.path, Request(count=3, formats=(ending,)), tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not (tmp_path / "tiny_full.mp4").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_on_the_way_from_one_sample_to_another(trained, tmp_path):

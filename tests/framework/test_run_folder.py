@@ -48,7 +48,7 @@ def test_a_run_describes_itself(run):
     data = json.loads((run.path / "data.json").read_text())
     assert data == {"component": "SyntheticClips(clips=8, frames=10, size=8)", "fingerprint": DATA}
     [environment] = json.loads((run.path / "environment.json").read_text())
-    assert set(environment) == {"python", "platform", "command", "versions"}
+    assert set(environment) == {"python", "platform", "command", "device", "processes", "versions"}
     assert environment["python"] == platform.python_version()
     names = ("stagewise", "torch", "mmengine", "kornia", "timm", "opencv-python", "zarr", "numpy")
     assert environment["versions"] == {name: importlib.metadata.version(name) for name in names}
@@ -89,7 +89,8 @@ from framework.run_folder import RunFolder
 run = RunFolder(sys.argv[1])
 run.begin(load(open(sys.argv[2]).read()), "0123456789abcdef")
 loader = os.fork() if len(sys.argv) > 3 else 1
-print("begun", flush=True)
+if loader:
+    print("begun", flush=True)
 sys.stdin.read()
 """
 

@@ -13,6 +13,7 @@ from components.layers import Timeline
 from framework import use
 from framework.generate import Request, generate, sample_noise
 from framework.other_lengths import estimate_for
+from framework.run_folder import RunFolder
 from framework.statistics import note_path
 from framework.trained import find, open_cascade
 from registry import InputError
@@ -44,7 +45,7 @@ def test_an_artifact_generates_by_itself(run, tmp_path):
         assert torch.equal(found[name], video)
     assert list(videos(alone, stage="base")[0]) == ["base"]
     assert find(alone).run is None
-    with pytest.raises(InputError, match="stage: no stage is called 'ful'; allowed: base, full; did you mean 'full'"):
+    with pytest.raises(InputError, match="--stage: no stage is called 'ful'; allowed: base, full; did you mean 'full'"):
         find(alone, "ful")
 
 
@@ -171,6 +172,21 @@ def test_statistics_of_a_length_are_estimated_and_kept(run):
     assert saved.read_bytes() == once
 
 
+def test_an_artifact_has_the_statistics_of_a_length_by_itself(run, tmp_path):
+    """Estimated in the run, they are in the last stage's folder, too: taken elsewhere it makes the same videos."""
+    estimate_for(run.path, 12, passes=2, batch=3)
+    expected, said = videos(run.path, 12)
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(run.artifact("full"), alone)
+    shutil.rmtree(run.path)
+    found, said_alone = videos(alone, 12)
+    assert said_alone == said
+    assert all(torch.equal(found[name], video) for name, video in expected.items())
+    before = {path: path.stat().st_mtime_ns for path in alone.rglob("*")}
+    estimate_for(alone, 12, passes=2, batch=3)
+    assert before == {path: path.stat().st_mtime_ns for path in alone.rglob("*")}
+
+
 def test_the_trained_length_needs_no_estimate(run):
     """Asked for the clip's own length nothing is done."""
     before = sorted(run.path.rglob("*"))
@@ -266,3 +282,24 @@ def test_held_statistics_are_those_of_the_timeline(run):
     noise = sample_noise(expected, 0, range(2), 1.0)
     y = torch.tensor([3, 1])
     torch.testing.assert_close(expected.videos(noise, y, 9)["base"], by_hand.videos(noise, y, 9)["base"])
+
+
+def test_what_holds_nothing_trained_says_what_is_near(run, trained):
+    """A stage's own folder, a clip store, a stage that is not done: each with what would do."""
+    near = f"did you mean '{run.path}'"
+    shutil.rmtree(run.artifact("full"))
+    with pytest.raises(
+        InputError, match=f"^{run.stage('full')}: holds no run, and is no artifact; allowed: .*; {near}"
+    ):
+        find(run.stage("full"))
+    with pytest.raises(InputError, match=f"did you mean '{run.artifact('base')}'"):
+        find(run.stage("base"))
+    with pytest.raises(InputError, match=r"full/artifact: there is no finished artifact; allowed: --stage base$"):
+        find(run.path)
+    store = run.path / "store"
+    store.mkdir()
+    (store / "manifest.json").write_text('{"format": 1, "clips": []}')
+    with pytest.raises(InputError, match=f"^{store}: holds no run, and is no artifact"):
+        find(store)
+    with pytest.raises(InputError, match="holds no run"):
+        RunFolder(trained.artifact("full")).experiment()

@@ -2,14 +2,17 @@
 
 import json
 
+import av
 import numpy as np
 import pytest
 import torch
 import zarr
+from tiny_runs import copy_of
 
 from datasets.decode import decode
 from datasets.encode import write_video
 from framework.generate import Request, sample_noise
+from framework.other_lengths import estimate_for
 from framework.pictures import to_pixels
 from framework.trained import find, open_cascade
 from framework.upscale import upscale
@@ -29,7 +32,7 @@ def test_the_result_is_the_generators(trained, film, tmp_path):
     request = Request(label="cross", count=2, formats=("zarr",), seed=3)
     group, about = upscale(trained.path, film, request, tmp_path / "out")
     arrays = dict(zarr.open_group(group, mode="r").arrays())
-    assert list(arrays) == ["full"]
+    assert sorted(arrays) == ["base", "full"]
     low = torch.from_numpy(decode(film, 4)).permute(0, 3, 1, 2).div(127.5).sub(1)
     cascade = open_cascade(find(trained.path), 14, "base").cascade
     [z] = sample_noise(cascade, 3, range(2), 1.0)
@@ -38,14 +41,38 @@ def test_the_result_is_the_generators(trained, film, tmp_path):
         expected = cascade.links[0].generator(z, y, low.expand(2, -1, -1, -1, -1))
     assert arrays["full"].shape == (2, 14, 8, 8, 3)
     assert abs(arrays["full"][:].astype(int) - to_pixels(expected).astype(int)).max() <= 1
+    shown = to_pixels(low[None].expand(2, -1, -1, -1, -1))
+    assert (arrays["base"][:] == shown).all()  # what it is made of stands beside
     assert json.loads(about.read_text())["video"] == str(film)
-    assert about.stem == "tiny_full_14_frames_film"
+    assert about.stem == "tiny_full_14_frames_cross_seed_3_film"
 
 
 def test_no_more_frames_than_asked(trained, film, tmp_path):
     """A shorter result is the beginning of the video."""
     group, _ = upscale(trained.path, film, Request(label="cross", frames=6, formats=("zarr",)), tmp_path / "out")
     assert zarr.open_group(group, mode="r")["full"].shape[1] == 6
+    assert zarr.open_group(group, mode="r")["base"].shape[1] == 3
+
+
+@pytest.mark.parametrize("frames", range(1, 15))
+def test_films_of_every_length_are_whole(trained, film, tmp_path, frames):
+    """However many frames are asked for, the film has them, the real video beside the result."""
+    request = Request(label="cross", frames=frames, count=1, formats=("mp4", "png", "zarr"))
+    path, _, group, _ = upscale(trained.path, film, request, tmp_path / "out")
+    made = decode(path, 128)
+    assert len(made) == frames
+    assert zarr.open_group(group, mode="r")["base"].shape[1] == -(-frames // 2)
+    with av.open(str(path)) as opened:
+        assert opened.streams.video[0].width == 2 * 128 + 2
+
+
+def test_at_a_length_that_has_statistics(trained, film, tmp_path):
+    """Statistics that were estimated for the length are taken, those of the stages that it leaves out at theirs."""
+    run = copy_of(trained, tmp_path / "run")
+    estimate_for(run.path, 12, passes=1, batch=2)
+    request = Request(label="cross", frames=12, count=1, formats=("png",))
+    _, about = upscale(run.path, film, request, tmp_path / "out")
+    assert json.loads(about.read_text())["statistics"] == {"full": "of 12 frames, 1 passes of 2"}
 
 
 @pytest.mark.parametrize(

@@ -84,15 +84,21 @@ def test_from_an_artifact_alone(run, evaluate, tmp_path, monkeypatch):
         (["--features", "I4D"], "error: --features: no feature network is called 'I4D'"),
         (["--features", "RandomFeatures(dims=3)"], "'dims' is not an option of RandomFeatures"),
         (["--store", "/none"], "/none: there is no such store"),
+        (["--store", ""], "error: --store: the path is empty"),
+        (["--out", "{}"], "error: --out: {} is a folder"),
+        (["--out", "{}/spec.json"], "error: --out: {}/spec.json holds something else than figures"),
+        (["--out", "{}/base/artifact/generator.safetensors"], "holds something else than figures"),
+        (["--out", "{}/spec.json/f.jsonl"], "error: --out: {}/spec.json/f.jsonl cannot be written"),
         (["--count", "0"], "error: --count: 0 is not at least 1"),
         (["--stage", "ful"], "did you mean 'full'?"),
     ],
 )
-def test_errors_are_one_line(run, evaluate, arguments, says):
-    """Exit code 2, one line, nothing written."""
+def test_errors_are_one_line(run, evaluate, monkeypatch, arguments, says):
+    """Exit code 2, one line, nothing measured, nothing written."""
+    monkeypatch.setattr("framework.evaluate.look", lambda *_: pytest.fail("it measured"))
     before = sorted(run.rglob("*"))
-    code, out, err = evaluate(run, *arguments)
+    code, out, err = evaluate(run, *(argument.format(run) for argument in arguments))
     assert (code, out) == (2, "")
-    assert says in err
+    assert says.format(run) in err
     assert err.count("error: ") == 1
     assert sorted(run.rglob("*")) == before

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import zarr
 
+from framework.pictures import to_pixels
 from framework.spec_file import load_spec
 from framework.train import train
 
@@ -75,7 +77,7 @@ def test_as_the_readme_has_it(run, tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    files = [tmp_path / "out" / f"quickstart_full.{ending}" for ending in ("mp4", "png", "json")]
+    files = [tmp_path / "out" / f"quickstart_full_sigma_0.5.{ending}" for ending in ("mp4", "png", "json")]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "".join(f"{file}\n" for file in files)
     assert all(file.stat().st_size > 400 for file in files)
@@ -94,7 +96,7 @@ def test_options_reach_the_request(run, generate, tmp_path):
     options += " --batch 4 --between 2 5"
     code, out, err = generate(run, *options.split(), "--out", tmp_path)
     assert code == 0
-    stem = f"{tmp_path}/quickstart_base_3_frames_2_to_5"
+    stem = f"{tmp_path}/quickstart_base_3_frames_2_to_5_square_sigma_0.25_seed_11"
     assert out == f"{stem}.zarr\n{stem}.gif\n{stem}.json\n"
     assert err == "note: base: 3 frames, batch-norm statistics of 2 frames, for 3 (frame 2 held), 1 passes of 2\n"
     assert zarr.open_group(f"{stem}.zarr", mode="r").attrs["request"] == {
@@ -114,7 +116,7 @@ def test_options_reach_the_request(run, generate, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{}/none"], "error: {}/none: holds no run; allowed: a work directory of tools/train.py"),
+        (["{}/none"], "error: {}/none: holds no run, and is no artifact; allowed: a work directory of tools/train.py"),
         (["{}", "--stage", "fulll"], "no stage is called 'fulll'; allowed: base, full; did you mean 'full'?"),
         (["{}", "--label", "sqare"], "did you mean 'square'?"),
         (["{}", "--format", "mp5"], "error: --format: no format is called 'mp5'; allowed: gif, mp4, png, zarr"),
@@ -152,6 +154,25 @@ def test_bad_numbers_are_refused(run, generate, option, value, says):
     code, _, err = generate(run, f"{option}={value}")
     assert code == 2
     assert f"error: {option}: {says}" in err
+
+
+def test_a_scheduler_that_ends_it(run, generate, monkeypatch, tmp_path):
+    """SIGTERM amid a film, as Slurm sends it, leaves no half of one; the exit code is that of the signal."""
+    calls = []
+
+    def ended(piece):
+        calls.append(piece)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return to_pixels(piece)
+
+    monkeypatch.setattr("framework.generate.to_pixels", ended)
+    before = signal.getsignal(signal.SIGTERM)
+    code, out, _ = generate(run, "--format", "mp4,gif,png,zarr", "--frames", "40", "--out", tmp_path)
+    assert (code, out) == (143, "")
+    assert len(calls) == 3
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_debug_shows_the_traceback(run, generate):

@@ -1,5 +1,6 @@
 """The page of a run: what is on it, what it says where something is missing, and that it needs nothing else."""
 
+import base64
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from tiny_runs import copy_of
 from framework.evaluate import Request, evaluate
 from framework.figures import add_figures
 from framework.report import samples, write_report
-from framework.report.curves import read_metrics
+from framework.report.curves import curves, read_metrics
 from framework.report.html import Html, tag, text
 from framework.report.samples import Shown
 from framework.run_folder import RunFolder
@@ -32,7 +33,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, name, attributes):
         self.elements.append((name, dict(attributes)))
-        if name not in ("meta", "link"):
+        if name not in ("meta", "link", "img"):
             self._open.append(name)
 
     def handle_startendtag(self, name, attributes):
@@ -62,10 +63,10 @@ def page(measured):
 
 
 def test_it_holds_everything(page):
-    """A film of what is generated and one of real videos for each stage, curves, spectra, tables, spec, environment."""
+    """All stages' film, what is generated and real ones for each stage, curves, spectra, tables, spec, environment."""
     found = Page(page)
     labels = [film["aria-label"] for film in found.all("video")]
-    assert [label.split()[0] for label in labels] == ["Samples", "Real", "Samples", "Real"]
+    assert [label.split()[0] for label in labels] == ["Stages", "Samples", "Real", "Samples", "Real"]
     assert all("muted" in film and film["src"].startswith("data:video/mp4;base64,") for film in found.all("video"))
     drawn = [svg["aria-label"] for svg in found.all("svg")]
     assert len([label for label in drawn if label.startswith("Losses")]) == 2
@@ -78,8 +79,26 @@ def test_it_holds_everything(page):
         "random features",
         "circle",
         "peak memory",
+        "full: 8 generated and 8 real videos; 8x8, 8 frames at stride 1; sigma 1.0, seed 0; real videos of the data",
+        "features of RandomFeatures",
+        "higher",
     ):
         assert words in written
+
+
+def test_real_videos_are_of_the_same_classes(page):
+    """Under the generated videos and under the real ones beside them stand the same classes in the same order."""
+    captions = re.findall(r"<figcaption>(?:generated at sigma 0.5, seed 0|real): (.*?)</figcaption>", page.read_text())
+    assert captions == ["circle, cross, square"] * 4
+
+
+def test_what_was_measured_amid_training_is_drawn():
+    """Figures that some lines have get a panel by their name; all that training itself logs gets none."""
+    training = {"loss_D": 1.0, "t/real": 1.0, "t/fake": 0.0, "lr_generator": 1.0, "memory_mb": 3.0, "grad_norm_D": 2.0}
+    lines = [{"iteration": i, **training, "clips_per_second": 3.0} for i in (1, 2, 3)]
+    assert 'aria-label="Losses and scores of base over the iterations"' in curves(lines, "base")
+    lines[1] |= {"fid": 3.5, "psd/1": 2.0}
+    assert 'aria-label="Losses and scores of base over the iterations; fid, psd/1"' in curves(lines, "base")
 
 
 def test_it_needs_nothing_else(page):
@@ -122,7 +141,7 @@ def test_a_browser_plays_it(page, tmp_path):
     seen = json.loads(re.search(r'<output id="probe">(.*?)</output>', done.stdout)[1].replace("&amp;", "&"))
     assert seen["failed"] == []
     assert seen["asked"] == []
-    assert len(seen["times"]) == 4
+    assert len(seen["times"]) == 5
     assert all(time > 0 for time in seen["times"])
     assert all(width > 0 for width in seen["widths"])
     assert not any(seen["paused"])
@@ -135,6 +154,9 @@ def test_what_is_missing_says_so(trained, tmp_path):
     written = write_report(run, tmp_path / "page.html", SHOWN).read_text()
     assert f"python tools/evaluate.py {run.path}" in written
     assert "Not trained yet: full" in written
+    [latest] = Page(tmp_path / "page.html").all("img")
+    assert latest["alt"] == "Samples of all stages up to full, iteration 4"
+    assert base64.b64decode(latest["src"].partition(",")[2]) == (run.samples("full") / "iter_00000004.png").read_bytes()
     shutil.rmtree(run.artifact("base"))
     assert "No stage is trained yet" in write_report(run, tmp_path / "page.html", SHOWN).read_text()
 
@@ -148,7 +170,7 @@ def test_data_elsewhere(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "open_data", gone)
     page = write_report(trained, tmp_path / "page.html", SHOWN)
     assert page.read_text().count("No real videos here: data.path: /moved/away.zarr: there is no such store") == 2
-    assert len(Page(page).all("video")) == 2
+    assert len(Page(page).all("video")) == 3
 
 
 def test_a_damaged_line_is_named(trained, tmp_path):
@@ -161,6 +183,9 @@ def test_a_damaged_line_is_named(trained, tmp_path):
     assert f"line {whole.count(chr(10)) + 1}: cut short, left out" in written
     path.write_text("nonsense\n" + whole)
     with pytest.raises(InputError, match=r"metrics\.jsonl, line 1: is damaged"):
+        read_metrics(path)
+    path.write_bytes(whole.encode() + b"\xff\xfe\n")
+    with pytest.raises(InputError, match=rf"metrics\.jsonl, line {whole.count(chr(10)) + 1}: is damaged"):
         read_metrics(path)
     before = (tmp_path / "page.html").read_bytes()
     with pytest.raises(InputError):
