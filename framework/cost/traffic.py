@@ -14,6 +14,8 @@ _UNTOUCHED = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "ne
 """Operations that allocate and write nothing."""
 _PICKING = frozenset({"index", "index_select", "gather", "embedding"})
 """Operations that read of their first operand as much as they give."""
+_WRITING_ENDS = ("_like", "zero_", "fill_", "normal_", "uniform_")
+"""Ends of names of operations that take a shape alone from what they are given."""
 
 
 def traffic(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
@@ -40,7 +42,7 @@ def traffic(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
     made = sum(map(_bytes, written))
     if name in _PICKING:
         return 2 * made + sum(map(_bytes, read[1:]))
-    if name.endswith("zero_") or name.startswith(("fill_", "normal_", "uniform_")):
+    if name.endswith(_WRITING_ENDS) or name.startswith("new_"):
         return made
     return made + sum(map(_bytes, read))
 
