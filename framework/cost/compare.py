@@ -91,7 +91,7 @@ def difference(first: Experiment, second: Experiment) -> str:
     differences = [] if one == other else [f"{one} against {other}"]
     if first.graph.classes != second.graph.classes:
         classes = (experiment.graph.classes or "no" for experiment in (first, second))
-        differences.append("{} classes against {}".format(*classes))
+        differences.append("{} classes against {} classes".format(*classes))
     return f"outputs differ: {', '.join(differences)}" if differences else f"outputs are alike: {one}"
 
 

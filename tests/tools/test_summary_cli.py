@@ -7,10 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from framework import Clip, Experiment, Stage, StageGraph, Training, dump, use
+
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "summary.py"
 QUICK = str(ROOT / "experiments" / "quickstart.py")
-SMALL = ["--set", "stages.base.generator.channels=2", "--set", "stages.full.generator.channels=2", "--batch", "4"]
+CLIP = Clip(4, 8, 8)
+ALONE = Experiment(
+    name="alone",
+    data=use("SyntheticClips", clips=8, frames=10, size=8),
+    graph=StageGraph(
+        clip=CLIP,
+        stages=[
+            Stage(
+                "only",
+                clip=CLIP,
+                generator=use("DVDGenerator", channels=2, multipliers=[2]),
+                discriminators={"temporal": use("TemporalDiscriminator", channels=2, multipliers=[2], pool=1)},
+            )
+        ],
+    ),
+    training=Training(batch_size=8),
+)
 
 
 @pytest.fixture
@@ -28,22 +46,31 @@ def summary(monkeypatch, capsys, tmp_path):
     return call
 
 
-def test_all_of_it(summary, tmp_path):
+@pytest.fixture
+def alone(tmp_path_factory):
+    """The path of a spec of one small stage."""
+    path = tmp_path_factory.mktemp("spec") / "alone.json"
+    path.write_text(dump(ALONE))
+    return str(path)
+
+
+def test_all_of_it(summary, alone, tmp_path):
     """Stages, comparison and growth in one go as JSON, and the plot where it was asked for."""
-    code, out, err = summary(QUICK, *SMALL, "--gpus", "2", "--against", QUICK, "--growth", "growth.png", "--json")
+    code, out, err = summary(alone, "--gpus", "2", "--against", alone, "--growth", "growth.png", "--json")
     assert (code, err) == (0, "")
     data = json.loads(out)
-    assert [stage["name"] for stage in data["stages"]] == ["base", "full"]
+    assert [stage["name"] for stage in data["stages"]] == ["only"]
     assert data["stages"][0]["clips"] == 4
     assert data["setting"]["card"]["name"] == "h100"
-    assert data["against"]["difference"] == "outputs are alike: 32x32/16 @1"
+    assert data["against"]["difference"] == "outputs are alike: 8x8/4 @1"
+    assert {figure["ratio"] for figure in data["against"]["figures"].values()} == {1}
     assert data["growth"]["length"]["factors"] == [1, 2, 4]
     assert [path.name for path in tmp_path.iterdir()] == ["growth.png"]
 
 
-def test_text(summary):
+def test_text(summary, alone):
     """Without --json it is tables of at most 100 columns."""
-    code, out, err = summary(QUICK, *SMALL, "--gpu", "a100", "--memory", "40", "--precision", "bfloat16")
+    code, out, err = summary(alone, "--gpu", "a100", "--memory", "40", "--precision", "bfloat16", "--batch", "3")
     assert (code, err) == (0, "")
     assert "clips at once that fit 40 GB" in out
     assert "on 1 x a100, bfloat16" in out

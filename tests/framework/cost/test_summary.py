@@ -7,7 +7,7 @@ from counted import setting, tiny
 from framework.cost.cards import find_card
 from framework.cost.compare import compare, comparison_text, difference, equal_batch
 from framework.cost.memory import peak_of
-from framework.cost.summary import CONTEXT, FRAGMENTS, summarise
+from framework.cost.summary import CONTEXT, FRAGMENTS, stage_cost, summarise
 from framework.cost.text import summary_text
 from framework.cost.updates import count_updates
 from registry import InputError
@@ -49,7 +49,8 @@ def test_advice_fits():
 def test_efficiency_and_rate_make_time():
     """Half the efficiency is twice the time; FLOPs stay."""
     experiment, _ = tiny()
-    full, half = (summarise(experiment, setting(batch=4, efficiency=share))[0] for share in (1.0, 0.5))
+    base = experiment.graph["base"]
+    full, half = (stage_cost(experiment, base, setting(batch=4, efficiency=share), None) for share in (1.0, 0.5))
     assert half.seconds == pytest.approx(2 * full.seconds)
     assert half.total.flops == full.total.flops
 
@@ -59,7 +60,7 @@ def test_precision_of_the_setting():
     experiment, _ = tiny()
     slow = find_card("h100", bandwidth=1e18)  # so that time is that of the products
     plain, half = (
-        summarise(experiment, setting(card=slow, batch=64, precision=precision))[1]
+        stage_cost(experiment, experiment.graph["base"], setting(card=slow, batch=64, precision=precision), None)
         for precision in ("float32", "bfloat16")
     )
     assert half.total.seconds < plain.total.seconds
