@@ -132,7 +132,8 @@ def _over_length(experiment: Experiment, name: str, setting: Setting) -> Curve:
     stage = experiment.graph[name]
     if stage.source is not None:
         return tuple(_point(scaled(experiment, factor), name, setting) for factor in LENGTHS)
-    # A stage of whole clips grows with each frame alike, but its step takes as much longer to count.
+    # A stage of whole clips grows with each frame alike, but its step takes as much longer to count. The peak is the
+    # largest of lines, so that where another instant takes over, the line through two lengths lies below it.
     frames = stage.clip.frames
     fewer = frames - max(1, frames // 4)
     shorter = attrs.evolve(stage, clip=attrs.evolve(stage.clip, frames=fewer))

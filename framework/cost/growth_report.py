@@ -25,7 +25,7 @@ AXES = {"length": ("frames", LENGTHS), "size": ("pixels a side", SIZES)}
 
 def growth_text(growth: Growth) -> str:
     """A table for each figure, stages by factors of length and of resolution."""
-    header = ["", *(f"{factor:g}x frames" for factor in LENGTHS), *(f"{factor:g}x pixels a side" for factor in SIZES)]
+    header = ["frames, then pixels a side", *(f"{factor:g}x" for factor in (*LENGTHS, *SIZES))]
     rows: list[Row] = []
     for figure, value in FIGURES.items():
         rows += [("", []), (figure, [])]
@@ -33,7 +33,7 @@ def growth_text(growth: Growth) -> str:
             cells = [*_cells(growth.length[name], value), *_cells(growth.size[name], value)]
             if any(cell not in ("0.00", "-") for cell in cells):
                 rows.append((f"  {name}", cells))
-    return "\n".join(table(header, rows[1:]))
+    return "\n".join(table(header, rows))
 
 
 def growth_data(growth: Growth) -> dict[str, Any]:

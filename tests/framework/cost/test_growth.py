@@ -19,9 +19,9 @@ EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 @pytest.fixture(scope="module")
 def grown():
-    """Of the tiny cascade with longer windows of time, on 4 clips."""
+    """Of the tiny cascade with longer windows of time, on 64 clips."""
     experiment, _ = tiny()
-    return experiment, growth(experiment, setting(batch=4))
+    return experiment, growth(experiment, setting(batch=64))
 
 
 def test_an_upsampling_step_is_flat_in_length(grown):
@@ -41,7 +41,7 @@ def test_extrapolation_is_what_is_counted(grown, name):
     stage = whole.graph.names()[0]
     for factor, point in list(zip(LENGTHS, found.length[name], strict=True))[1:]:
         longer = scaled(whole, factor)
-        updates = count_updates(longer, stage, longer.training_of(longer.graph[stage]), 4)
+        updates = count_updates(longer, stage, longer.training_of(longer.graph[stage]), 64)
         flops = sum(each.flops * updates.times(each) for each in updates.operations)
         assert point.own.flops == pytest.approx(flops, rel=0.02)
         assert point.memory == pytest.approx(peak_of(updates).total, rel=0.05)
@@ -76,7 +76,7 @@ def test_shown(grown, tmp_path):
     assert max(map(len, text.splitlines())) <= 100
     assert all(f"  {name} " in text for name in ("base", "full", SINGLE))
     data = growth_data(found)
-    assert data["length"]["factors"] == LENGTHS
+    assert data["length"]["factors"] == list(LENGTHS)
     assert [point is None for point in data["size"]["base"]] == [point is None for point in found.size["base"]]
     assert len(found.size["full"]) == len(SIZES)
     save_growth_plot(found, tmp_path / "growth.png")
