@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapperDict
 
 from components.layers import standing_statistics
 from framework.adversarial_stage import AdversarialStage, Log
+from framework.average import WeightAverage
 from framework.build import build_generator
 from framework.cascade import Cascade, Link
 from framework.experiment import Experiment, Training
@@ -50,17 +51,19 @@ def build_step(
         batch: clips in an update, of this process.
         device: where it is to run.
     """
-    stage = experiment.graph[name]
-    sources = build_sources(experiment, stage.source, device) if stage.source else None
-    model = assemble(experiment, stage, training, sources).to(device)
-    optimizers = make_optimizers(model, training)
-    arrange(model, training)
-    model.train()
-    data = loader_batch(experiment, stage, model.data, batch)
-    return StageStep(model, optimizers, [data] * training.discriminator_steps)
+    model = build_untrained(experiment, experiment.graph[name], training).to(device)
+    if model.sources is not None:
+        model.sources.to(device)
+    return step_of(model, experiment, training, batch)
 
 
-def build_sources(experiment: Experiment, name: str, device: torch.device | str = "cpu") -> Cascade:
+def build_untrained(experiment: Experiment, stage: Stage, training: Training) -> AdversarialStage:
+    """The stage at iteration 0 on top of untrained sources, on the default device."""
+    sources = build_sources(experiment, stage.source) if stage.source else None
+    return assemble(experiment, stage, training, sources)
+
+
+def build_sources(experiment: Experiment, name: str) -> Cascade:
     """The stages up to ``name``, untrained, with running statistics of mean 0 and variance 1."""
     reseed(experiment.seed, name)
     links = []
@@ -69,7 +72,18 @@ def build_sources(experiment: Experiment, name: str, device: torch.device | str 
         with standing_statistics(generator, stage.clip.frames):
             pass
         links.append(Link(stage.name, stage.clip, generator, stage.training_clip.frames))
-    return Cascade(links).to(device)
+    return Cascade(links)
+
+
+def step_of(model: AdversarialStage, experiment: Experiment, training: Training, batch: int) -> StageStep:
+    """The iteration of ``model``, which stands on its device; arranged and in training mode from here on."""
+    optimizers = make_optimizers(model, training)
+    arrange(model, training)
+    model.train()
+    if training.average is not None:
+        model.average = WeightAverage(model.generator, training.average)
+    data = loader_batch(experiment, model.stage, model.data, batch)
+    return StageStep(model, optimizers, [data] * training.discriminator_steps)
 
 
 def loader_batch(experiment: Experiment, stage: Stage, data: StageData, batch: int) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""tools/summary.py as a command."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from framework import Clip, Experiment, Stage, StageGraph, Training, dump, use
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools" / "summary.py"
+QUICK = str(ROOT / "experiments" / "quickstart.py")
+CLIP = Clip(4, 8, 8)
+ALONE = Experiment(
+    name="alone",
+    data=use("SyntheticClips", clips=8, frames=10, size=8),
+    graph=StageGraph(
+        clip=CLIP,
+        stages=[
+            Stage(
+                "only",
+                clip=CLIP,
+                generator=use("DVDGenerator", channels=2, multipliers=[2]),
+                discriminators={"temporal": use("TemporalDiscriminator", channels=2, multipliers=[2], pool=1)},
+            )
+        ],
+    ),
+    training=Training(batch_size=8),
+)
+
+
+@pytest.fixture
+def summary(monkeypatch, capsys, tmp_path):
+    """The command, called in this process in an empty folder: exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
+        monkeypatch.setattr(sys, "path", [str(TOOL.parent), *sys.path])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def alone(tmp_path_factory):
+    """The path of a spec of one small stage."""
+    path = tmp_path_factory.mktemp("spec") / "alone.json"
+    path.write_text(dump(ALONE))
+    return str(path)
+
+
+def test_all_of_it(summary, alone, tmp_path):
+    """Stages, comparison and growth in one go as JSON, and the plot where it was asked for."""
+    code, out, err = summary(alone, "--gpus", "2", "--against", alone, "--growth", "growth.png", "--json")
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    assert [stage["name"] for stage in data["stages"]] == ["only"]
+    assert data["stages"][0]["clips"] == 4
+    assert data["setting"]["card"]["name"] == "h100"
+    assert data["against"]["difference"] == "outputs are alike: 8x8/4 @1"
+    assert {figure["ratio"] for figure in data["against"]["figures"].values()} == {1}
+    assert data["growth"]["length"]["factors"] == [1, 2, 4]
+    assert [path.name for path in tmp_path.iterdir()] == ["growth.png"]
+
+
+def test_text(summary, alone):
+    """Without --json it is tables of at most 100 columns."""
+    code, out, err = summary(alone, "--gpu", "a100", "--memory", "40", "--precision", "bfloat16", "--batch", "3")
+    assert (code, err) == (0, "")
+    assert "clips at once that fit 40 GB" in out
+    assert "on 1 x a100, bfloat16" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([QUICK, "--gpu", "h10"], "--gpu: no GPU is called 'h10'"),
+        ([QUICK, "--batch", "0"], "--batch: "),
+        ([QUICK, "--efficiency", "1.5"], "--efficiency: 1.5 is not above 0 and at most 1"),
+        ([QUICK, "--rate", "-3"], "--rate: "),
+        ([QUICK, "--precision", "int8"], "--precision: 'int8' is not a choice"),
+        ([QUICK, "--gpus", "7"], "training.batch_size: "),
+        ([QUICK, "--growth", "growth.svg"], "--growth: growth.svg is no PNG file"),
+        (["missing.py"], "missing.py: there is no such spec"),
+        ([QUICK, "--against", "missing.py"], "missing.py: there is no such spec"),
+        ([str(ROOT / "experiments" / "quickstart_classifier.py")], "is the spec of a classifier"),
+        ([QUICK, "--set", "training.batch=3"], "training.batch: "),
+    ],
+)
+def test_wrong_input(summary, tmp_path, arguments, line):
+    """One line, exit code 2, and nothing written."""
+    code, out, err = summary(*arguments)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert line in err
+    assert list(tmp_path.iterdir()) == []
