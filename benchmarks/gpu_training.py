@@ -20,16 +20,10 @@ from typing import Any
 import attrs
 import torch
 
-from components.layers import standing_statistics
-from framework.adversarial_stage import AdversarialStage, Rules
-from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
-from framework.cascade import Cascade, Link
-from framework.experiment import Experiment, Training
+from framework.cost.step import build_step
+from framework.experiment import Experiment
 from framework.randomness import reseed
-from framework.runner import make_optimizers
 from framework.spec_file import load_spec
-from framework.stage_data import StageData
-from framework.train_stage import arrange
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -84,7 +78,7 @@ def measure(
     training = attrs.evolve(experiment.training_of(experiment.graph[stage]), **option)
     if training.clips_per_gpu is not None:
         training = attrs.evolve(training, clips_per_gpu=max(1, batch // training.clips_per_gpu))
-    step, model = prepare(experiment, stage, training, batch, device)
+    step = build_step(experiment, stage, training, batch, device)
     reseed(0, "first")
     first = {name: float(value) for name, value in step().items() if name.startswith("loss")}
     step()  # compiled again where shapes of statistics have settled
@@ -92,55 +86,12 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     times = [_seconds(step, device) for _ in range(steps)]
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-    del step, model
+    del step
     gc.collect()
     torch.compiler.reset()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return statistics.median(times), memory, first
-
-
-def prepare(
-    experiment: Experiment, name: str, training: Training, batch: int, device: torch.device
-) -> tuple[Callable[[], dict[str, torch.Tensor]], AdversarialStage]:
-    """A function that makes one iteration of the stage, on random pixels."""
-    graph = experiment.graph
-    stage = graph[name]
-    view = build_stage_view(stage)
-    data = StageData(graph, stage, build_data_route(graph, stage), view)
-    reseed(0, name)
-    sources = sources_of(experiment, stage.source, device) if stage.source else None
-    model = AdversarialStage(
-        stage,
-        build_generator(graph, stage),
-        build_discriminators(graph, stage),
-        build_loss(stage),
-        data,
-        view,
-        sources,
-        Rules(most_clips=training.clips_per_gpu, r1=training.r1),
-    ).to(device)
-    optimizers = make_optimizers(model, training)
-    arrange(model, training)
-    space, spans = data.picked.space, data.spans(data.window(0))
-    frames = spans[0].frames // data.picked.time
-    shape = (batch, frames, graph.clip.height // space, graph.clip.width // space, graph.clip.channels)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-    labels = torch.arange(batch) % (graph.classes or 1)
-    batches = [{"frames": pixels, "label": labels}] * training.discriminator_steps
-    model.train()
-    return lambda: model.train_step(batches, optimizers), model
-
-
-def sources_of(experiment: Experiment, name: str, device: torch.device) -> Cascade:
-    """Untrained sources with statistics of one batch."""
-    links = []
-    for stage in experiment.graph.chain(name):
-        generator = build_generator(experiment.graph, stage)
-        with standing_statistics(generator, stage.clip.frames):
-            pass
-        links.append(Link(stage.name, stage.clip, generator, stage.training_clip.frames))
-    return Cascade(links).to(device)
 
 
 def _seconds(step: Callable[[], object], device: torch.device) -> float:

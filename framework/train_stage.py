@@ -16,6 +16,7 @@ from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
 from framework.average import WeightAverage
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
+from framework.cascade import Cascade
 from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
 from framework.experiment import Experiment, Training
 from framework.finish_stage import finish_stage
@@ -65,22 +66,28 @@ def build_model(
     run: RunFolder, experiment: Experiment, stage: Stage, dataset: VideoDataset
 ) -> tuple[AdversarialStage, StageClips]:
     """The stage's networks as they are at iteration 0, on the CPU, and the clips that they learn."""
-    graph, training = experiment.graph, experiment.training_of(stage)
-    view = build_stage_view(stage)
-    data = StageData(graph, stage, build_data_route(graph, stage), view)
     sources = load_cascade(run.artifacts(experiment), experiment, stage.source) if stage.source else None
+    sources = None if sources is None else sources.to(get_device())
+    model = assemble(experiment, stage, experiment.training_of(stage), sources)
+    seed = derive(experiment.seed, stage.name, "data")
+    return model, StageClips(dataset, experiment.graph, model.data, seed)
+
+
+def assemble(experiment: Experiment, stage: Stage, training: Training, sources: Cascade | None) -> AdversarialStage:
+    """The stage's networks at iteration 0, on the CPU, with its loss, its views and the frozen ``sources``."""
+    graph, view = experiment.graph, build_stage_view(stage)
+    data = StageData(graph, stage, build_data_route(graph, stage), view)
     reseed(experiment.seed, stage.name, "weights")
-    model = AdversarialStage(
+    return AdversarialStage(
         stage,
         build_generator(graph, stage),
         build_discriminators(graph, stage),
         build_loss(stage),
         data,
         view,
-        None if sources is None else sources.to(get_device()),
+        sources,
         Rules(most_clips=training.clips_per_gpu, r1=training.r1, skip=training.on_divergence == "skip"),
     )
-    return model, StageClips(dataset, graph, data, derive(experiment.seed, stage.name, "data"))
 
 
 def _take_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _path  # noqa: F401  # before any other import: see there
+import _signals  # noqa: F401  # before the libraries: see there
 
 import argparse
 import sys

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from framework.cost.step import StageStep, build_step
 from framework.experiment import Experiment
 
 from step_rows.line import Bar, Line, Settings, clear, in_turns, of_ratio
 from step_rows.options import fastest
 from step_rows.places import ROOT, load
-from step_rows.stage_step import StageStep, build_step
 
 CASES = (("kinetics_2stage", 50, "600"), ("bdd_3stage", 100, "null"))
 """A cascade, its output's frames, and its classes."""

@@ -14,10 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from components.clip import Span
 from framework.cascade import Cascade
+from framework.cost.step import StageStep, build_step
 from framework.experiment import Experiment
 from framework.update import NetworkOptimizer
-
-from step_rows.stage_step import StageStep, build_step
 
 WINDOWS = 5
 """Windows that the frozen stages are counted for, from the first to the last."""

@@ -19,6 +19,7 @@ from datasets.store import Settings as StoreSettings
 from datasets.writer import StoreWriter
 from framework.adversarial_stage import AdversarialStage
 from framework.checkpoint import Checkpoints
+from framework.cost.step import build_step
 from framework.experiment import Experiment, Training
 from framework.graph import Stage, StageGraph
 from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
@@ -31,7 +32,6 @@ from registry import use
 from step_rows.line import Bar, Line, Settings, clear, duration, quartiles, timed
 from step_rows.options import fastest
 from step_rows.places import load, named
-from step_rows.stage_step import build_step
 
 ON_CPU = (("quickstart", "full", 1, 16, 24), ("kinetics_2stage", "full", 32, 2, 6))
 ON_GPU = (("kinetics_2stage", "base", 2, 32, 40), ("kinetics_2stage", "full", 2, 16, 40))

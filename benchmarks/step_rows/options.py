@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 import torch
 
+from framework.cost.step import StageStep, build_step
 from framework.experiment import Experiment, Training
 from framework.randomness import reseed
 
 from step_rows.line import Bar, Line, Settings, clear, duration, in_turns
 from step_rows.places import load, named
-from step_rows.stage_step import StageStep, build_step
 
 ALONE: dict[str, Mapping[str, Any]] = {
     "bfloat16": {"precision": "bfloat16"},
@@ -76,9 +76,7 @@ def options(settings: Settings) -> Iterator[Line]:
 
 
 def compiled(settings: Settings) -> Iterator[Line]:
-    """What ``torch.compile`` brings beside the options that pay on the device; the first steps, in which it compiles,
-    are told apart.
-    """
+    """What ``torch.compile`` brings beside the options that pay on the device; its first steps are told apart."""
     for spec, stage, divide, batch in ON_GPU if settings.cuda else (ON_CPU,):
         experiment = load(spec, divide)
         # A generator of ConvGRUs is a graph of thousands of operations, one frame after another.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from components.clip import Clip
 from components.layers import ConvGRU
+from framework.cost.step import build_step
 from framework.experiment import Experiment, Training
 from framework.graph import Stage, StageGraph
 from registry import use
@@ -24,7 +25,6 @@ from plain_modules.layers import ConvGRU as PlainConvGRU
 from plain_modules.weights import take_over
 from step_rows.line import Bar, Line, Settings, clear, in_turns, of_ratio
 from step_rows.options import fastest
-from step_rows.stage_step import build_step
 
 CLASSES = 4
 K_SAMPLE = 8

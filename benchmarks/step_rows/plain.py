@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from framework.cost.step import build_step
 from framework.experiment import Experiment, Training
 from framework.randomness import reseed
 
@@ -14,7 +15,6 @@ from plain_modules.step import plain_step
 from step_rows.line import Bar, Line, Settings, clear, in_turns, of_ratio
 from step_rows.options import fastest
 from step_rows.places import load, named
-from step_rows.stage_step import build_step
 
 ON_CPU = (
     ("quickstart", "base", 1, 16),

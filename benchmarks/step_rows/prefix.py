@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from framework.cost.step import build_step
+
 from step_rows.counting import count, given, low_windows
 from step_rows.line import Bar, Line, Settings, clear, duration, in_turns
 from step_rows.options import fastest
 from step_rows.places import load, named
-from step_rows.stage_step import build_step
 
 BAR = Bar(0.10, least=False, unit="%")
 ON_CPU = (

@@ -15,13 +15,13 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from components.layers import spectral_norm as our_spectral_norm
 from framework.cascade import Cascade
+from framework.cost.step import build_step
 
 from plain_modules.networks import Generator
 from plain_modules.step import plain_step
 from step_rows.line import Settings, clear
 from step_rows.options import FASTEST, with_options
 from step_rows.places import load, named
-from step_rows.stage_step import build_step
 
 ON_CPU = (("quickstart", "base", 1, 16), ("quickstart", "full", 1, 16))
 ON_GPU = (("kinetics_2stage", "base", 1, 16), ("kinetics_2stage", "full", 1, 8))

@@ -12,9 +12,10 @@ from multiprocessing.connection import Connection
 import torch
 from torch import distributed
 
+from framework.cost.step import build_step
+
 from step_rows.line import Bar, Line, Settings, duration, quartiles
 from step_rows.places import load, named
-from step_rows.stage_step import build_step
 
 SPEC, STAGE, DIVIDE, BATCH = "quickstart", "full", 1, 16
 

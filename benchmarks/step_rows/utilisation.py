@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import torch
 
+from framework.cost.step import StageStep, build_step
+
 from clip_store_rows.measuring import MissingError
 from step_rows.counting import count
 from step_rows.line import Bar, Line, Settings, clear, duration, quartiles, timed
 from step_rows.options import fastest
 from step_rows.places import load, named
-from step_rows.stage_step import StageStep, build_step
 
 STAGES = (("kinetics_2stage", "base", (64, 32, 16, 8)), ("kinetics_2stage", "full", (32, 16, 8, 4)))
 """Spec, stage, and batches of which the first that fits is taken."""

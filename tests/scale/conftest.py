@@ -13,7 +13,7 @@ from tiny_quickstart import ROOT
 def environ():
     """Started programs find the project, and idle threads of one leave the processor to the other."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "services")]))
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
         patch.setenv("CUDA_VISIBLE_DEVICES", "")  # two processes, and perhaps one GPU

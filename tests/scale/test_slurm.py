@@ -157,7 +157,8 @@ def test_training_preempted(slurm, by_srun, tmp_path):
     """The job of tools/sbatch.py, requeued in the middle, carries on and ends in the weights of one never stopped."""
     run, script = tmp_path / "run", tmp_path / "job.sh"
     tool = [sys.executable, ROOT / "tools" / "sbatch.py", SPEC, "--gpus-per-node", "2", "--cpus-per-gpu", "1"]
-    options = ["--work-dir", run, "--job-name", "preempted", "--out", script, *settings(ITERATIONS)]
+    waiting = ["--set", 'imports=["waiting_clips"]', "--set", "data=WaitingClips"]
+    options = ["--work-dir", run, "--job-name", "preempted", "--out", script, *settings(ITERATIONS), *waiting]
     written = subprocess.run([*tool, *options], cwd=ROOT, capture_output=True, text=True, check=False)
     assert written.returncode == 0, written.stderr
     job = slurm.submit(script, f"--output={tmp_path}/said", cwd=tmp_path)

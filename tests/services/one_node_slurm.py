@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -20,11 +21,14 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "scancel", "sinfo")
 GPUS = 2
 """Which are empty files: jobs can ask for them, and that is all."""
-PATIENCE = 90.0
-"""Seconds that anything may take: far more than it does, and so no assertion about time."""
+PATIENCE = 240.0
+"""Seconds that anything may take: far more than it does, and so no assertion about time; and more than srun gives a
+task whose fellow has ended, so that it is heard what was the matter."""
 
 _CONF = """\
 ClusterName=test
+# Ports follow from jobs' numbers: jobs of two such Slurms on one machine would meet each other.
+FirstJobId={first_job}
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
@@ -89,9 +93,16 @@ class Slurm:
         """Wait until a job is in one of ``states``."""
         deadline = time.monotonic() + PATIENCE
         while (job := self.job(number))["JobState"] not in states:
-            assert time.monotonic() < deadline, f"{job}\n{self.logs()}"
+            assert time.monotonic() < deadline, f"{job}\n{self.said(job)}\n{self.logs()}"
             time.sleep(0.1)
         return job
+
+    def said(self, job: dict[str, str]) -> str:
+        """What a batch job wrote so far, and its processes: who still waits for what."""
+        files = {Path(job[name]) for name in ("StdOut", "StdErr") if name in job}
+        output = "\n".join(f"{path}: {path.read_text()[-4000:]}" for path in files if path.is_file())
+        processes = subprocess.run(["ps", "-eo", "pid,ppid,stat,etime,wchan:20,args"], capture_output=True, text=True)
+        return f"{output}\n{processes.stdout}"
 
     def logs(self) -> str:
         """The end of what the daemons wrote."""
@@ -139,6 +150,7 @@ def _write_files(slurm: Slurm) -> None:
     key.write_bytes(os.urandom(128))
     ctld_port, d_port = _free_ports(2)
     fields = {"user": getpass.getuser(), "ctld_port": ctld_port, "d_port": d_port, "gpus": GPUS}
+    fields["first_job"] = 1 + secrets.randbelow(1 << 20)
     slurm.conf.write_text(_CONF.format(host=host, folder=folder, **fields))
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
     for number in range(GPUS):

@@ -1,0 +1,1 @@
+"""What training and generating cost, told before any device is there."""
