@@ -132,7 +132,7 @@ def alone(
     apart = first_losses_apart(default, other)
     other()  # compiled again where shapes of statistics have settled
     first = time.perf_counter() - started
-    ratio = in_turns(settings, other, default)
+    ratio = in_turns(settings, other, default, settings.runs // 2 + 1)
     detail = f"{duration(ratio.ours)}, {duration(ratio.theirs)}"
     if settings.cuda:
         own, before = peak(other), peak(default)
