@@ -38,7 +38,7 @@ class Part:
 PARTS = (
     Part("smoke", "Each option computes what the defaults do", 60, ("smoke",)),
     Part("training", "A cascade trained on drawn clips, by torchrun, and its samples", 120),
-    Part("step", "The step", 110, ("plain", "utilisation")),
+    Part("step", "The step", 140, ("plain", "utilisation")),
     Part("dvd-gan", "Against DVD-GAN of the same output", 80, ("memory", "time")),
     Part("around", "Around the step", 80, ("overhead", "loader", "prefix")),
     Part("options", "Each option alone", 60, ("options",)),
@@ -64,7 +64,8 @@ def main() -> int:
     if unknown := [name for name in arguments.parts if name not in names]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(names)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU here; --device cpu --quick tries the script itself")
+        print("error: there is no GPU here; --device cpu --quick tries the script itself", file=sys.stderr)
+        return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     page = arguments.out / "gpu.md"
     page.write_text("")

@@ -56,7 +56,8 @@ def main() -> int:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU here")
+        print("error: there is no GPU here", file=sys.stderr)
+        return 2
     torch.set_num_threads(arguments.threads)
     settings = Settings(
         device=device,

@@ -137,27 +137,26 @@ def plain_step(
     """
     graph, stage = experiment.graph, experiment.graph[name]
     device = model.device
-    generator = plain_generator(graph, stage)
+    with device:
+        generator = plain_generator(graph, stage)
+        networks = {part: plain_discriminator(graph, stage, part) for part in model.discriminators}
     take_over(generator, model.generator)
-    discriminators = {}
     for part, ours in model.discriminators.items():
-        network, frames, pool = plain_discriminator(graph, stage, part)
-        take_over(network, ours)
-        discriminators[part] = (network.to(device), frames, pool)
+        take_over(networks[part][0], ours)
     source, low = None, (1, 1)
     if stage.source and model.sources is not None and stage.view is not None:
-        source = plain_generator(graph, graph[stage.source])
+        with device:
+            source = plain_generator(graph, graph[stage.source])
         take_over(source, model.sources.links[0].generator)
-        source = source.to(device).eval()
+        source.eval()
         low = (stage.view.options.get("time", 1), stage.view.options.get("space", 1))
-    generator = generator.to(device)
-    all_D = [p for network, _, _ in discriminators.values() for p in network.parameters()]  # noqa: N806
+    all_D = [p for network, _, _ in networks.values() for p in network.parameters()]  # noqa: N806
     optimizers = (
         torch.optim.Adam(generator.parameters(), lr=training.generator_lr, betas=training.betas),
         torch.optim.Adam(all_D, lr=training.discriminator_lr, betas=training.betas),
     )
     conditional = graph.classes is not None
-    return PlainStep(generator, discriminators, optimizers, batches, conditional, source, model.data.starts, low, once)
+    return PlainStep(generator, networks, optimizers, batches, conditional, source, model.data.starts, low, once)
 
 
 def plain_generator(graph: StageGraph, stage: Stage) -> Generator:

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from framework.cost.step import StageStep, build_step
+from framework.cost.step import StageStep
 from framework.experiment import Experiment
 
+from step_rows.building import build
 from step_rows.line import Bar, Line, Settings, clear, in_turns, of_ratio
 from step_rows.options import fastest
 from step_rows.places import ROOT, load
@@ -70,7 +71,7 @@ def time(settings: Settings) -> Iterator[Line]:
 
 def _step(experiment: Experiment, name: str, batch: int, settings: Settings) -> StageStep:
     training = fastest(experiment.training_of(experiment.graph[name]), settings, batch)
-    return build_step(experiment, name, training, batch, settings.device)
+    return build(experiment, name, training, batch, settings.device)
 
 
 def _peak(settings: Settings, spec: str, changes: tuple[str, ...], stage: str, divide: int) -> int:
@@ -104,7 +105,7 @@ def peak() -> None:
 
 def _peak_here(experiment: Experiment, stage: str, device: torch.device) -> int:
     before = 0 if device.type == "cuda" else _in_memory("VmRSS")
-    step = build_step(experiment, stage, experiment.training_of(experiment.graph[stage]), 1, device)
+    step = build(experiment, stage, experiment.training_of(experiment.graph[stage]), 1, device)
     step()
     return torch.cuda.max_memory_allocated() if device.type == "cuda" else _in_memory("VmHWM") - before
 

@@ -19,7 +19,6 @@ from datasets.store import Settings as StoreSettings
 from datasets.writer import StoreWriter
 from framework.adversarial_stage import AdversarialStage
 from framework.checkpoint import Checkpoints
-from framework.cost.step import build_step
 from framework.experiment import Experiment, Training
 from framework.graph import Stage, StageGraph
 from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
@@ -29,6 +28,7 @@ from framework.stage_data import PositionBatches, StageClips
 from framework.stage_loader import StageLoader
 from registry import use
 
+from step_rows.building import build
 from step_rows.line import Bar, Line, Settings, clear, duration, quartiles, timed
 from step_rows.options import fastest
 from step_rows.places import load, named
@@ -56,7 +56,7 @@ def loader(settings: Settings) -> Iterator[Line]:
 def _waiting(settings: Settings, spec: str, stage: str, divide: int, batch: int, iterations: int, folder: Path) -> Line:
     experiment = load(spec, divide)
     training = fastest(experiment.training_of(experiment.graph[stage]), settings, batch)
-    step = build_step(experiment, stage, training, batch, settings.device)
+    step = build(experiment, stage, training, batch, settings.device)
     store = ClipStore(path=str(_store(folder / "clips.zarr", experiment.graph.clip)))
     clips = StageClips(store, experiment.graph, step.model.data, seed=0)
     positions = PositionBatches(0, iterations, training.discriminator_steps, batch)
@@ -102,7 +102,7 @@ def overhead(settings: Settings) -> Iterator[Line]:
     )
     graph = StageGraph(clip=clip, stages=[base])
     experiment = Experiment(name="small", data=use("SyntheticClips", size=8), graph=graph, training=training)
-    step = build_step(experiment, "base", training, 2, settings.device)
+    step = build(experiment, "base", training, 2, settings.device)
     stamps: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(prefix="overhead_") as folder:
         _run(Path(folder), step.model, step.optimizers, step.batches[0], training, stamps)

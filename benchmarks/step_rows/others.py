@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from components.clip import Clip
 from components.layers import ConvGRU
-from framework.cost.step import build_step
 from framework.experiment import Experiment, Training
 from framework.graph import Stage, StageGraph
 from registry import use
@@ -23,6 +22,7 @@ from registry import use
 from clip_store_rows.measuring import MissingError, check
 from plain_modules.layers import ConvGRU as PlainConvGRU
 from plain_modules.weights import take_over
+from step_rows.building import build
 from step_rows.line import Bar, Line, Settings, clear, in_turns, of_ratio
 from step_rows.options import fastest
 
@@ -40,7 +40,7 @@ def public(settings: Settings) -> Iterator[Line]:
         theirs = _public_step(settings, channels, frames, batch)
         experiment = _stage_1(channels, frames)
         training = fastest(experiment.training, settings, batch)
-        ours = build_step(experiment, "base", training, batch, settings.device)
+        ours = build(experiment, "base", training, batch, settings.device)
         for _ in range(2):
             ours()
         work = f"64x64/{frames}, {channels} channels, batch {batch}: our step against the public DVD-GAN's"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import torch
 
-from framework.cost.step import build_step
 from framework.experiment import Experiment, Training
 from framework.randomness import reseed
 
 from clip_store_rows.measuring import check
 from plain_modules.step import plain_step
+from step_rows.building import build
 from step_rows.line import Bar, Line, Settings, clear, in_turns, of_ratio
 from step_rows.options import fastest
 from step_rows.places import load, named
@@ -42,7 +42,7 @@ def plain(settings: Settings) -> Iterator[Line]:
         equal = difference(load(spec, 4 * divide), stage, training, settings)
         check(equal <= EQUAL, f"{spec} {stage}: losses are {equal:.1e} apart from those of plain modules")
         for once in (True, False):
-            ours = build_step(experiment, stage, fastest(training, settings, batch), batch, settings.device)
+            ours = build(experiment, stage, fastest(training, settings, batch), batch, settings.device)
             theirs = plain_step(experiment, stage, training, ours.model, ours.batches, once=once)
             for _ in range(2):  # the second compiles again where shapes of statistics have settled
                 ours()
@@ -57,7 +57,7 @@ def difference(experiment: Experiment, stage: str, training: Training, settings:
     """How far apart the losses of two iterations are, from the same weights, noise, windows and frames."""
     torch.set_default_dtype(torch.float64)
     try:
-        ours = build_step(experiment, stage, training, 2, settings.device)
+        ours = build(experiment, stage, training, 2, settings.device)
         theirs = plain_step(experiment, stage, training, ours.model, ours.batches, once=True)
         apart = 0.0
         for iteration in range(2):

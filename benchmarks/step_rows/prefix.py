@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from framework.cost.step import build_step
-
+from step_rows.building import build
 from step_rows.counting import count, given, low_windows
 from step_rows.line import Bar, Line, Settings, clear, duration, in_turns
 from step_rows.options import fastest
@@ -54,7 +53,7 @@ def prefix_operations(settings: Settings) -> Iterator[Line]:
 def _timed(settings: Settings, spec: str, stage: str, divide: int, batch: int) -> Line:
     experiment = load(spec, divide)
     training = fastest(experiment.training_of(experiment.graph[stage]), settings, batch)
-    step = build_step(experiment, stage, training, batch, settings.device)
+    step = build(experiment, stage, training, batch, settings.device)
     sources, low = step.model.sources, low_windows(step, batch, settings.device)
     assert sources is not None  # noqa: S101  # an upsampling stage
 

@@ -15,10 +15,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from components.layers import spectral_norm as our_spectral_norm
 from framework.cascade import Cascade
-from framework.cost.step import build_step
 
 from plain_modules.networks import Generator
 from plain_modules.step import plain_step
+from step_rows.building import build
 from step_rows.line import Settings, clear
 from step_rows.options import FASTEST, with_options
 from step_rows.places import load, named
@@ -46,7 +46,7 @@ def tables(settings: Settings) -> Iterator[str]:
         training = experiment.training_of(experiment.graph[stage])
         # Not compiled: what a compiled kernel does has no name.
         fast = {name: value for name, value in FASTEST[settings.device.type].items() if name != "compile"}
-        ours = build_step(experiment, stage, with_options(training, fast, batch), batch, settings.device)
+        ours = build(experiment, stage, with_options(training, fast, batch), batch, settings.device)
         before = _by_kind(settings, plain_step(experiment, stage, training, ours.model, ours.batches, once=False))
         after = _by_kind(settings, ours)
         yield f"{named(spec, stage, divide)}, batch {batch}, ms of an iteration"

@@ -12,8 +12,7 @@ from multiprocessing.connection import Connection
 import torch
 from torch import distributed
 
-from framework.cost.step import build_step
-
+from step_rows.building import build
 from step_rows.line import Bar, Line, Settings, duration, quartiles
 from step_rows.places import load, named
 
@@ -75,7 +74,7 @@ def _serve(end: Connection, rank: int, world: int, port: int, batch: int) -> Non
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         distributed.init_process_group("gloo", rank=rank, world_size=world)
     experiment = load(SPEC, DIVIDE)
-    step = build_step(experiment, STAGE, experiment.training_of(experiment.graph[STAGE]), batch)
+    step = build(experiment, STAGE, experiment.training_of(experiment.graph[STAGE]), batch, torch.device("cpu"))
     step()
     end.send("ready")
     while end.recv() == "step":

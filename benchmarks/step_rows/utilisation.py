@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
-from framework.cost.step import StageStep, build_step
+from framework.cost.step import StageStep
 
 from clip_store_rows.measuring import MissingError
+from step_rows.building import build
 from step_rows.counting import count
 from step_rows.line import Bar, Line, Settings, clear, duration, quartiles, timed
 from step_rows.options import fastest
@@ -61,7 +62,7 @@ def _largest(settings: Settings, spec: str, stage: str, batches: tuple[int, ...]
     for batch in batches:
         try:
             training = fastest(experiment.training_of(experiment.graph[stage]), settings, batch)
-            step = build_step(experiment, stage, training, batch, settings.device)
+            step = build(experiment, stage, training, batch, settings.device)
             for _ in range(3):
                 step()
         except torch.cuda.OutOfMemoryError:
