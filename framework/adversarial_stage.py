@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components import ranks
-from components.clip import Span
 from components.discriminators import Discriminator
 from components.generators import Generator
-from components.layers import held_singular_vectors
+from components.layers import differentiate_twice, held_singular_vectors
 from components.losses import AdversarialLoss
 from components.views import View
 from framework.average import WeightAverage
 from framework.batch import Latents, Pair, least_parts, slices, take
 from framework.cascade import Cascade
 from framework.graph import Stage
+from framework.prefix import LivePrefix, PrefixSource
 from framework.stage_data import StageData
 from framework.undo import Undo
 from framework.update import NetworkOptimizer
@@ -94,6 +94,12 @@ class AdversarialStage(nn.Module):
         self.data = data
         self.sources = sources
         self.rules = rules or Rules()
+        if self.rules.r1:
+            differentiate_twice(self.discriminators)
+        self.prefix: PrefixSource | None = (
+            None if sources is None or view is None else LivePrefix(sources, data, view.time)
+        )
+        """Where x̂_l comes from."""
         self.average: WeightAverage | None = None
         """Of the generator's weights, kept up with every update where there is one. No module: not in the state."""
         self._undo = Undo(self) if self.rules.skip else None
@@ -178,21 +184,16 @@ class AdversarialStage(nn.Module):
     def draw(self, batch: int) -> Latents:
         """What a fake batch is made of, from torch's global generators.
 
-        x̂_l is drawn from the frozen sources, never from data. Its window starts anywhere in the
-        video, at one place for all the batch, so that the sources compute no more than that window needs.
+        x̂_l is of the frozen sources, never of data. Its windows start anywhere in the video.
         """
         z = ranks.per_clip(torch.randn, batch, self.generator.noise_dim, device=self.device)
-        if self.sources is None or self.view is None:
-            return Latents(z)
-        window = self.data.draw_window()
-        source = Span(window.start // self.view.time, window.stop // self.view.time, self.sources.clip.frames)
-        return Latents(z, self.sources.noise(batch), source)
+        return Latents(z) if self.prefix is None else Latents(z, *self.prefix.draw(batch))
 
     def fake(self, y: Tensor | None, latents: Latents, generator: nn.Module | None = None) -> Pair:
-        """Generated windows beside what they were made of, ``(G(z, x̂_l), x̂_l)``."""
+        """Generated windows beside what they were made of, ``(G(z, x̂_l), x̂_l)``; of the classes that x̂_l has."""
         x_l = None
-        if self.sources is not None and latents.window is not None:
-            x_l = self.sources.frames(latents.of_sources, y, latents.window)
+        if self.prefix is not None:
+            x_l, y = self.prefix.windows(latents, y)
         return Pair((generator or self.generator)(latents.z, y, x_l), x_l, y)
 
     def scores(self, real: Pair, fake: Pair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -3,8 +3,8 @@
 ``artifact/`` holds ``generator.safetensors``, ``average.safetensors`` where weights are averaged, ``spec.json``, in
 ``source/`` a copy of the source stage's artifact, and, written last, ``manifest.json``. So it generates by itself,
 wherever it is taken. The manifest names the digest of each file, of the source's manifest and of the data, so that a
-chain of artifacts that do not belong together is refused instead of generating nonsense. ``statistics/`` may be added
-later: batch-norm statistics of other lengths (:mod:`framework.statistics`).
+chain of artifacts that do not belong together is refused instead of generating nonsense, and a checksum of its own.
+``statistics/`` may be added later: batch-norm statistics of other lengths (:mod:`framework.statistics`).
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from framework.cascade import Cascade, Link
 from framework.checkpoint import file_digest, first_not_finite, sync, write_whole
 from framework.experiment import Experiment, dump, shaping
 from framework.graph import Stage
-from framework.plain_data import differences, read_object
+from framework.plain_data import differences, read_object, verified
 from registry import InputError
+from registry.checksum import checksummed
 from registry.convert import structure, unstructure
 
-FORMAT = 2
+FORMAT = 3
 GENERATOR, AVERAGE, SPEC, MANIFEST = "generator.safetensors", "average.safetensors", "spec.json", "manifest.json"
 SOURCE, STATISTICS = "source", "statistics"
 """Folders: the source stage's artifact, and statistics of other lengths than the clip's."""
 DATA_NAME = "data.json"
 """What a run folder says of its data; an artifact of the run is at ``RUN/STAGE/artifact``."""
-LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
+LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "opencv-python", "zarr", "numpy")
 
 
 @attrs.frozen(kw_only=True)
@@ -103,7 +104,7 @@ def save_artifact(
         _copy_whole(source, partial / SOURCE)
     below = None if source is None else manifest_digest(source)
     manifest = Manifest(digests=digests, versions=versions(), source=below, **facts)
-    write_whole(partial / MANIFEST, json.dumps(unstructure(manifest), indent=2) + "\n")
+    write_whole(partial / MANIFEST, json.dumps(checksummed(unstructure(manifest)), indent=2) + "\n")
     partial.rename(folder)
     sync(folder.parent)
 
@@ -127,7 +128,7 @@ def read_manifest(folder: Path) -> Manifest:
     """What the artifact in ``folder`` says of itself, its files verified against their digests.
 
     Raises:
-        InputError: there is no artifact, it is of another format, or a file is missing or damaged.
+        InputError: there is no artifact, it is of another format, or a file is missing, damaged or changed.
     """
     if not (folder / MANIFEST).is_file():
         raise InputError.of(str(folder), "there is no finished artifact", "a stage that tools/train.py has finished")
@@ -135,9 +136,13 @@ def read_manifest(folder: Path) -> Manifest:
         data = json.loads((folder / MANIFEST).read_text())
     except ValueError as error:
         raise InputError.of(str(folder / MANIFEST), f"is damaged ({error})") from None
+    if isinstance(data, dict) and "kind" in data:
+        raise InputError.of(str(folder), f"holds a {data['kind']}, not a stage of a cascade", "a stage's artifact")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError.of(str(folder / MANIFEST), "is of another format", f'"format": {FORMAT}')
-    manifest = structure(data, Manifest, str(folder / MANIFEST))
+    manifest = structure(verified(data, folder / MANIFEST), Manifest, str(folder / MANIFEST))
+    if unlisted := {GENERATOR, SPEC} - manifest.digests.keys():
+        raise InputError.of(str(folder / MANIFEST), f"has no digest of {min(unlisted)}")
     for name, digest in manifest.digests.items():
         if not (folder / name).is_file():
             raise InputError.of(str(folder / name), "is missing from the artifact")

@@ -34,9 +34,9 @@ class Latents:
     z: Tensor
     """The stage's own noise ``(B, noise_dim)``."""
     of_sources: Sequence[Tensor] = ()
-    """Noise ``(B, noise_dim)`` of each source."""
+    """What the prefix drew for each clip: noise ``(B, noise_dim)`` of each source; or, of a bank, videos and places."""
     window: Span | None = None
-    """The frames of the source's video that are upsampled; None in the base stage."""
+    """The frames of the source's video that are upsampled, where all clips have the same; None in the base stage."""
 
     def __getitem__(self, part: slice) -> Latents:
         """Those of some of the clips."""

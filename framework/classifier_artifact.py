@@ -18,6 +18,7 @@ from framework.classifier_data import RULE
 from framework.classifier_model import accuracy_of
 from framework.experiment import dump
 from registry import InputError
+from registry.checksum import checksummed
 from registry.convert import unstructure
 
 
@@ -70,7 +71,7 @@ def save_classifier(
         digests={name: file_digest(partial / name) for name in (NETWORK, SPEC)},
         versions=versions(),
     )
-    write_whole(partial / MANIFEST, json.dumps(unstructure(manifest), indent=2) + "\n")
+    write_whole(partial / MANIFEST, json.dumps(checksummed(unstructure(manifest)), indent=2) + "\n")
     partial.rename(folder)
     sync(folder.parent)
     return manifest

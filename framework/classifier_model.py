@@ -19,6 +19,7 @@ from datasets import VideoDataset
 from framework.adversarial_stage import reduced
 from framework.classifier import ClassifierTraining
 from framework.classifier_data import label_of, middle
+from framework.pixel_values import videos_of
 from framework.together import on_first
 from framework.update import NetworkOptimizer
 
@@ -113,11 +114,6 @@ class ClassifierModel(nn.Module):
             counts.index_add_(0, labels, right)
         self.train(training)
         return counts
-
-
-def videos_of(frames: Tensor, device: torch.device) -> Tensor:
-    """Videos ``(B, T, C, H, W)``, values in [-1, 1], of a loader's frames, uint8 ``(B, T, H, W, C)``."""
-    return frames.to(device, non_blocking=True).permute(0, 1, 4, 2, 3).div(127.5).sub_(1.0)
 
 
 def accuracy_of(counts: Tensor) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import torch
 from mmengine.device import get_device
-from torch import Tensor
 
 from components import ranks
 from components.features import FeatureNetwork
@@ -18,10 +17,9 @@ from datasets import VideoDataset
 from framework.artifact import versions
 from framework.build import build_stage_view
 from framework.check_data import open_data
-from framework.experiment import Experiment
 from framework.figures import Record
 from framework.generate import sample_noise
-from framework.measures import look, make_features, make_metrics
+from framework.measures import Compared, fewest_of, look, make_features, make_metrics, viewed
 from framework.real_clips import RealClips
 from framework.together import sum_over_ranks, together
 from framework.trained import Loaded, Trained, find, open_cascade
@@ -65,13 +63,12 @@ def evaluate(path: Path, request: Request) -> list[Record]:
     trained = together(lambda: find(path, request.stage))
     loaded = together(lambda: open_cascade(trained, request.frames))
     network = together(lambda: make_features(request.features))
-    dataset = together(lambda: _data(trained.experiment, request.store))
+    dataset = together(lambda: _data(trained, request.store))
     stage, frames = trained.stages[-1], request.frames or trained.stages[-1].clip.frames
     real = together(lambda: RealClips(dataset, trained.experiment, stage, frames, request.seed))
     count = together(lambda: _count(request, real))
-    metrics = together(
-        lambda: make_metrics(trained, network, request.metrics, frames, count, per_class=request.per_class)
-    )
+    compared = together(lambda: _compared(trained, frames, count, real))
+    metrics = together(lambda: make_metrics(trained, network, request.metrics, compared, per_class=request.per_class))
     device = torch.device(get_device())
     if network is not None:
         network.to(device)
@@ -100,10 +97,32 @@ def evaluate(path: Path, request: Request) -> list[Record]:
     )
 
 
-def _data(experiment: Experiment, store: str | None) -> VideoDataset:
-    if store is None:
-        return open_data(experiment)
-    return open_data(attrs.evolve(experiment, data=Component("ClipStore", {"path": store, "short": "skip"})))
+def _data(trained: Trained, store: str | None) -> VideoDataset:
+    experiment = trained.experiment
+    if store is not None:
+        experiment = attrs.evolve(experiment, data=Component("ClipStore", {"path": store, "short": "skip"}))
+    dataset = open_data(experiment)
+    there, here = dataset.classes, trained.classes
+    if here is not None and there != here:  # labels are places in this list
+        place = next(place for place, names in enumerate(zip(there or (), here, strict=True)) if names[0] != names[1])
+        what = f"class {place} is {(there or ())[place]!r} there, and {here[place]!r} was trained"
+        raise InputError.of(
+            "data" if store is None else "--store", what, "the classes that it was trained on, in order"
+        )
+    return dataset
+
+
+def _compared(trained: Trained, frames: int, count: int, real: RealClips) -> Compared:
+    stage = trained.stages[-1]
+    view = build_stage_view(stage)
+    labels = None if trained.classes is None else real.labels(range(count))
+    return Compared(
+        frames=frames,
+        count=count,
+        stride=stage.clip.stride,
+        time=None if view is None else view.time,
+        fewest=fewest_of(labels, trained.classes),
+    )
 
 
 def _count(request: Request, real: RealClips) -> int:
@@ -132,15 +151,13 @@ def _generated(
     noise = sample_noise(cascade, request.seed, numbers, request.sigma)
     videos = cascade.videos(noise, None if labels is None else labels.to(cascade.device), request.frames)
     last = videos[trained.name]
-    low: Tensor | None = None
-    viewed: Tensor | None = None
-    if any(metric.needs_low for metric in metrics.values()):
-        low = videos[trained.stages[-2].name]
-        view = build_stage_view(trained.stages[-1])
-        assert view is not None  # noqa: S101  # a stage with a source has one
-        viewed = view(last)
-    numbered = torch.tensor(list(numbers))
-    return MetricBatch(videos=last, numbers=numbered, labels=labels, low=low, viewed=viewed)
+    batch = MetricBatch(videos=last, numbers=torch.tensor(list(numbers)), labels=labels)
+    if not any(metric.needs_low for metric in metrics.values()):
+        return batch
+    view = build_stage_view(trained.stages[-1])
+    assert view is not None  # noqa: S101  # a stage with a source has one
+    seen, low = viewed(view, last, videos[trained.stages[-2].name])
+    return attrs.evolve(batch, low=low, viewed=seen)
 
 
 def _protocol(

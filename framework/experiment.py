@@ -76,6 +76,10 @@ class Training:
     """Only deterministic kernels, so that runs on the same GPUs are equal bit for bit; slower. CPUs need it not."""
     on_divergence: Literal["stop", "skip"] = "stop"
     """At a loss or gradient that is not finite: stop, or undo the update and go on with the next."""
+    prefix_bank: Positive | None = None
+    """Videos of the source that are made once and kept in a clip store, from whose windows a stage with a source then
+    trains; the videos of a source are met again, in other windows, and rounded to 256 values as real ones are. None
+    makes new ones for every update, as in the paper."""
     standing_passes: Positive = 200
     """Forward passes that estimate the per-timestep batch-norm statistics when a stage is done."""
     standing_batch: Positive = 16

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from framework.checkpoint import write_whole
+from framework.locking import locked
 from framework.plain_data import differences
 from registry import InputError
 from registry.convert import structure, unstructure
@@ -70,23 +71,27 @@ def read_figures(path: Path) -> tuple[list[Record], str | None]:
 
 def add_figures(path: Path, records: Iterable[Record]) -> None:
     """Write figures to the file ``path``, in place of those that measured the same in the same way."""
-    kept, _ = read_figures(path)
-    found = {record.key: record for record in [*kept, *records]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "".join(json.dumps(as_plain(record), allow_nan=False) + "\n" for record in found.values()))
+    with locked(path, wait=True):  # between reading and writing nobody else may add any
+        kept, _ = read_figures(path)
+        found = {record.key: record for record in [*kept, *records]}
+        write_whole(path, "".join(json.dumps(as_plain(record), allow_nan=False) + "\n" for record in found.values()))
 
 
 def tables(records: Sequence[Record]) -> list[Table]:
     """The figures in tables of one protocol each: what is measured in another way does not stand beside."""
-    groups: list[list[Record]] = []
+    groups: list[tuple[list[Record], list[dict[str, Any]]]] = []
     for record in records:
-        group = next((group for group in groups if all(_agree(record, other) for other in group)), None)
-        if group is None:
-            groups.append([record])
-        else:
-            group.append(record)
+        shared = _shared(record.protocol)
+        fitting = (group for group in groups if all(_agree(shared, other) for other in group[1]))
+        group, protocols = next(fitting, ([], []))
+        if not group:
+            groups.append((group, protocols))
+        group.append(record)
+        if shared not in protocols:
+            protocols.append(shared)
     found: list[Table] = []
-    for group in groups:
+    for group, _ in groups:
         protocol = _shared(group[0].protocol)
         protocol["features"] = next((r.protocol["features"] for r in group if r.protocol.get("features")), None)
         differs = tuple(differences(found[0].protocol, protocol)) if found else ()
@@ -116,12 +121,10 @@ def _row(record: Record) -> tuple[str, str, str, str]:
     return name, f"{record.value:.4g}", interval, (record.label or "all") + random
 
 
-def _agree(one: Record, other: Record) -> bool:
-    """Whether two figures were measured in the same way, as far as both were: not all metrics need features."""
-    first, second = _shared(one.protocol), _shared(other.protocol)
-    if not (first.get("features") and second.get("features")):
-        first.pop("features", None)
-        second.pop("features", None)
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two protocols say the same, as far as both do: not all metrics need features."""
+    apart = () if one.get("features") and other.get("features") else ("features",)
+    first, second = ({name: value for name, value in each.items() if name not in apart} for each in (one, other))
     return first == second
 
 

@@ -18,6 +18,7 @@ from components import ranks
 from framework.artifact import versions
 from framework.cascade import Cascade
 from framework.checkpoint import write_whole
+from framework.locking import locked
 from framework.outputs import Film, Output, Sheet, Track, ZarrGroup, make_group
 from framework.pictures import FILM_RATE, to_pixels
 from framework.randomness import generator_at
@@ -121,7 +122,9 @@ def write_videos(
     batches = _batches(request)
     mine = batches[ranks.rank() :: ranks.world()]
     paths: list[Path] = []
+    described_in = out / f"{stem}.json"
     with ExitStack() as stack:
+        on_first(partial(_begin, described_in, stack))
         group = _shared_group(out / f"{stem}.zarr", tracks, request, described, stack)
         with Progress(
             total=sum(map(len, mine)) * lengths[-1], desc=f"generate {cascade.links[-1].name}", unit="frame"
@@ -134,12 +137,11 @@ def write_videos(
                 _fill(cascade, request, numbers, labels, source, [*outputs, *([group] if group else [])], bar)
                 paths += [output.path for output in outputs]
         together(lambda: None)  # the group is whole when all ranks are done
-    if group is not None:
-        on_first(group.close)
-        paths = [group.path, *paths] if ranks.rank() == 0 else paths
+        if group is not None:
+            on_first(group.close)
+            paths = [group.path, *paths] if ranks.rank() == 0 else paths
+        on_first(partial(write_whole, described_in, json.dumps(described, indent=2) + "\n"))
     paths.sort(key=lambda path: request.formats.index(path.suffix[1:]))
-    described_in = out / f"{stem}.json"
-    on_first(partial(write_whole, described_in, json.dumps(described, indent=2) + "\n"))
     return [*paths, described_in] if ranks.rank() == 0 else paths
 
 
@@ -200,6 +202,12 @@ def class_labels(request: Request, classes: Sequence[str] | None) -> Tensor | No
     if request.label not in classes:
         raise InputError.unknown("--label", "class", request.label, classes)
     return torch.full((request.count,), list(classes).index(request.label))
+
+
+def _begin(described_in: Path, stack: ExitStack) -> None:
+    """Keep others from these files while ``stack`` is entered; what described earlier ones goes."""
+    stack.enter_context(locked(described_in.with_suffix(""), wait=False))
+    described_in.unlink(missing_ok=True)
 
 
 def _fill(

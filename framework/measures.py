@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
 import torch
+from torch import Tensor
 
 from components.features import FeatureNetwork
 from components.metrics import Metric, MetricBatch, Side
+from components.views import View
 from framework.overrides import component_data
 from framework.trained import Trained
 from registry import FEATURES, METRICS, Component, InputError
@@ -48,12 +51,39 @@ def make_features(text: str | None) -> FeatureNetwork | None:
     return network
 
 
+@attrs.frozen(kw_only=True)
+class Compared:
+    """The videos that are to be measured, as far as it decides what can be."""
+
+    frames: int
+    count: int
+    """Real and generated videos, each."""
+    stride: int
+    """Of the stage's clip."""
+    time: int | None
+    """How many of their frames one of the source's stands for; None for a base stage."""
+    fewest: tuple[str, int] | None = None
+    """The class, among those that are there, that fewest are of, and how many these are; None without classes."""
+
+
+def fewest_of(labels: Tensor | None, classes: Sequence[str] | None) -> tuple[str, int] | None:
+    """The class that fewest videos are of, among those that there are videos of, and how many these are.
+
+    Args:
+        labels: of all videos, int64 ``(count,)``; None when they have none.
+        classes: their names.
+    """
+    if labels is None or classes is None:
+        return None
+    count, label = min((count, label) for label, count in Counter(labels.tolist()).items())
+    return classes[label], count
+
+
 def make_metrics(
     trained: Trained,
     network: FeatureNetwork | None,
     names: Sequence[str] | None,
-    frames: int,
-    count: int,
+    compared: Compared,
     *,
     per_class: bool,
 ) -> dict[str, Metric]:
@@ -63,8 +93,7 @@ def make_metrics(
         trained: whose videos are measured.
         network: the feature network, if any.
         names: of the metrics, short or as components; None is all that can be measured.
-        frames: of the videos.
-        count: real and generated videos, each.
+        compared: the videos.
         per_class: whether metrics that have figures of single classes give them.
 
     Raises:
@@ -74,8 +103,7 @@ def make_metrics(
     for name in names or tuple(NAMES):
         try:
             metric = _metric(name, trained, per_class=per_class)
-            upsamples, stride = len(trained.stages) > 1, trained.stages[-1].clip.stride
-            refuse_unmeasurable(metric, network, frames, count, upsamples=upsamples, stride=stride)
+            refuse_unmeasurable(metric, network, compared)
         except InputError as error:
             if names is not None:
                 at = [attrs.evolve(each, where=_OPTIONS.get(each.where, each.where)) for each in error.problems]
@@ -114,27 +142,23 @@ def _metric(name: str, trained: Trained, *, per_class: bool) -> Metric:
     return metric
 
 
-def refuse_unmeasurable(
-    metric: Metric, network: FeatureNetwork | None, frames: int, count: int, *, upsamples: bool, stride: int
-) -> None:
-    """Refuse to measure what cannot be measured.
+def refuse_unmeasurable(metric: Metric, network: FeatureNetwork | None, compared: Compared) -> None:
+    """Refuse to measure what cannot be measured: before any video is generated.
 
     Args:
         metric: what would measure.
         network: the feature network, if any.
-        frames: of the videos.
-        count: real and generated videos, each.
-        upsamples: whether the stage has a source.
-        stride: of the stage's clip.
+        compared: the videos.
 
     Raises:
         InputError: on ``metrics``, ``features``, ``frames`` or ``count``.
     """
-    name = type(metric).__name__
-    if metric.needs_low and not upsamples:
+    name, frames = type(metric).__name__, compared.frames
+    if metric.needs_low and compared.time is None:
         raise InputError.of("metrics", f"{name} compares videos with what they were made of; this is a base stage")
-    if frames < metric.min_frames:
-        raise InputError.of("frames", f"{name} needs {metric.min_frames} frames, the videos have {frames}")
+    least = max(metric.min_frames, compared.time or 1) if metric.needs_low else metric.min_frames
+    if frames < least:
+        raise InputError.of("frames", f"{name} needs {least} frames, the videos have {frames}")
     if metric.layer is None:
         return
     if network is None:
@@ -142,15 +166,33 @@ def refuse_unmeasurable(
     if frames < network.min_frames:
         what = f"the feature network needs {network.min_frames} frames, the videos have {frames}"
         raise InputError.of("features", what, "longer videos, or another network")
-    if network.stride not in (None, stride):
+    if network.stride not in (None, compared.stride):
+        stride = compared.stride
         what = f"the feature network was trained on clips of stride {network.stride}, the videos have stride {stride}"
         raise InputError.of("features", what, f"a network of stride {stride}")
     dim = network.dim if metric.layer == "pooled" else network.logits_dim
     if dim is None:
         raise InputError.of("features", f"{name} compares logits, which the network does not have", "a classifier")
-    if count < metric.least_videos(dim):
-        what = f"{name} of features of {dim} dimensions needs {metric.least_videos(dim)} videos, there are {count}"
-        raise InputError.of("count", what, f"at least {metric.least_videos(dim)}")
+    needed, of_features = metric.least_videos(dim), f"{name} of features of {dim} dimensions"
+    if compared.count < needed:
+        what = f"{of_features} needs {needed} videos, there are {compared.count}"
+        raise InputError.of("count", what, f"at least {needed}")
+    if metric.per_class and compared.fewest is not None and compared.fewest[1] < needed:
+        label, count = compared.fewest
+        what = f"{of_features} needs {needed} videos of each class, of {label} there are {count}"
+        raise InputError.of("count", what, "more videos, fewer dimensions, or all classes as one")
+
+
+def viewed(view: View, videos: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """The view of generated videos, and what they were made of: as many frames of both as the videos fill.
+
+    Args:
+        view: leads from the videos to ``low``.
+        videos: ``(B, T, C, H, W)``, at least as many frames as one of ``low`` stands for.
+        low: ``(B, T_l, C_l, H_l, W_l)``; its last frame may stand for frames that the videos do not have.
+    """
+    frames = videos.shape[1] // view.time
+    return view(videos[:, : frames * view.time]), low[:, :frames]
 
 
 @torch.no_grad()

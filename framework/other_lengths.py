@@ -8,10 +8,9 @@ import torch
 from mmengine.device import get_device
 from torch import Tensor
 
-from framework.artifact import load_link, manifest_digest
+from framework.artifact import SOURCE, load_link
 from framework.cascade import Cascade, Link
-from framework.plain_data import read_object
-from framework.statistics import estimate, note_digest, note_path, save, take
+from framework.statistics import copy_statistics, estimate, is_whole, note_digest, note_path, read_note, save, take
 from framework.trained import Trained, find
 
 
@@ -46,7 +45,17 @@ def estimate_for(
         name, folder = links[place].name, trained.folders[links[place].name]
         lines.append(f"{name}: {_ready(trained, links[: place + 1], length, below, passes, batch)}")
         below = note_digest(folder, length)
+    _into_copies(trained, lengths)
     return lines
+
+
+def _into_copies(trained: Trained, lengths: list[int]) -> None:
+    """Each artifact holds copies of those before it: what is taken elsewhere has the statistics, too."""
+    for place, stage in enumerate(trained.stages):
+        copy = trained.folders[stage.name]
+        for number in reversed(range(place)):
+            copy /= SOURCE
+            copy_statistics(trained.folders[trained.stages[number].name], lengths[number], copy)
 
 
 def _ready(
@@ -62,14 +71,14 @@ def _ready(
     folder, manifest = trained.folders[link.name], trained.manifests[link.name]
     passes, batch = passes or manifest.statistics_passes, batch or manifest.statistics_batch
     path = note_path(folder, length)
-    if length != manifest.statistics_frames and not _same(path, folder, below, passes, batch):
+    if length != manifest.statistics_frames and not _same(folder, length, below, passes, batch):
         sources = Cascade(links[:-1]) if len(links) > 1 else None
         seed = trained.experiment.seed
         estimate(
             link.generator,
             sources,
             length,
-            link.window if link.generator.statistics_in_windows else length,
+            link.window,
             lambda count: _labels(manifest.class_counts, count),
             passes=passes,
             batch=batch,
@@ -84,9 +93,8 @@ def _labels(counts: tuple[int, ...] | None, count: int) -> Tensor | None:
     return None if counts is None else torch.multinomial(torch.tensor(counts, dtype=torch.float64), count, True)
 
 
-def _same(path: Path, artifact: Path, below: str | None, passes: int, batch: int) -> bool:
-    if not path.is_file():
+def _same(artifact: Path, frames: int, below: str | None, passes: int, batch: int) -> bool:
+    if not is_whole(artifact, frames):
         return False
-    note = read_object(path)
-    found = (note.get("artifact"), note.get("source"), note.get("passes"), note.get("batch"))
-    return found == (manifest_digest(artifact), below, passes, batch)
+    note = read_note(artifact, frames)
+    return (note.source, note.passes, note.batch) == (below, passes, batch)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from datasets.encode import write_video
 from framework.checkpoint import naming
+from framework.pixel_values import frames_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,8 +30,7 @@ MOST_COLUMNS = 12
 
 def to_pixels(video: Tensor) -> Pixels:
     """Videos ``(B, T, C, H, W)`` with values in [-1, 1] as uint8 ``(B, T, H, W, 3)``; of C < 3 the first one, grey."""
-    scaled = video.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
-    pixels: Pixels = scaled.permute(0, 1, 3, 4, 2).cpu().numpy().astype(np.uint8)
+    pixels = frames_of(video)
     return np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3]
 
 

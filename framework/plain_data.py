@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from registry import InputError
+from registry.checksum import unchanged
 from registry.errors import join
+
+
+def verified(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The object that was read from ``path``, without its checksum.
+
+    Raises:
+        InputError: the checksum is missing, or is that of something else.
+    """
+    others = unchanged(data)
+    if others is None:
+        raise InputError.of(str(path), "does not match its own checksum: damaged or changed")
+    return others
 
 
 def read_object(path: Path) -> dict[str, Any]:

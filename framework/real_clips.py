@@ -13,6 +13,7 @@ from datasets import ClipSampler, VideoDataset
 from framework.build import build_data_route
 from framework.experiment import Experiment
 from framework.graph import Stage
+from framework.pixel_values import videos_of
 from framework.randomness import derive
 from registry import InputError
 
@@ -63,7 +64,7 @@ class RealClips:
         for number in numbers:
             clip, start = self._sampler(number)
             windows.append(self.dataset.window(clip, start + first.start, first.frames))
-        video = torch.from_numpy(np.stack(windows)).to(device).permute(0, 1, 4, 2, 3).div(127.5).sub_(1.0)
+        video = videos_of(torch.from_numpy(np.stack(windows)), device)
         for view, span in zip(self._route, self._spans[1:], strict=True):
             video = view.forward_span(video, span)
         return video

@@ -45,6 +45,10 @@ class RunFolder:
         """The stage as it trains."""
         return self.stage(name) / "checkpoints"
 
+    def bank(self, name: str) -> Path:
+        """The store of source videos that the stage trains on, where it does."""
+        return self.stage(name) / "bank.zarr"
+
     def samples(self, name: str) -> Path:
         """Pictures made while the stage trains."""
         return self.stage(name) / "samples"

@@ -18,6 +18,7 @@ from components.clip import Clip, Span
 from components.views import View, flatten, pick
 from datasets import ClipSampler, Frames, VideoDataset, positions
 from framework.graph import Stage, StageGraph
+from framework.pixel_values import videos_of
 from framework.stored_views import choose_level
 
 
@@ -72,7 +73,7 @@ class StageData:
         Returns:
             Tensor: ``(B, window, C, H, W)``, values in [-1, 1].
         """
-        video: Tensor = batch["frames"].to(device, non_blocking=True).permute(0, 1, 4, 2, 3).div(127.5).sub_(1.0)
+        video = videos_of(batch["frames"], device)
         # All windows of a batch have one length, and views treat every place of a clip alike.
         for view, span in zip(self.picked.rest, self.spans(self.window(0))[1:], strict=True):
             video = view.forward_span(video, span)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from framework.adversarial_stage import AdversarialStage
 from framework.build import build_stage_view, stage_path
 from framework.experiment import Experiment
 from framework.graph import Stage
-from framework.measures import look, refuse_unmeasurable
+from framework.measures import Compared, fewest_of, look, refuse_unmeasurable
 from framework.randomness import generator_at
 from framework.real_clips import RealClips
 from framework.samples import current_videos
@@ -21,14 +23,14 @@ from registry.errors import join
 from registry.progress import Progress
 
 BATCH = 16
-"""Videos at a time; they share their batch-norm statistics."""
+"""The most videos at a time; they share their batch-norm statistics."""
 
 
 class StageEvaluation:
     """Measures what ``training.evaluate`` names: always on the same clips, noise and classes.
 
-    Videos are whole and normalised with the statistics of the :data:`BATCH` at hand, so figures are not those of
-    ``tools/evaluate.py``, which measures the finished stage; among each other they compare.
+    Videos are whole and normalised with the statistics of those at hand, at most :data:`BATCH`, so figures are not
+    those of ``tools/evaluate.py``, which measures the finished stage; among each other they compare.
 
     Args:
         experiment: the cascade.
@@ -59,33 +61,35 @@ class StageEvaluation:
             self._network = FEATURES.build(
                 training.evaluate_features, join(stage_path(stage), "training.evaluate_features")
             )
+        labels = self._real.labels(range(self._count)) if self._conditional else None
+        compared = Compared(
+            frames=stage.clip.frames,
+            count=self._count,
+            stride=stage.clip.stride,
+            time=None if self._view is None else self._view.time,
+            fewest=fewest_of(labels, dataset.classes),
+        )
         metrics = self._metrics()
         for number, metric in enumerate(metrics):
             try:
-                refuse_unmeasurable(
-                    metric,
-                    self._network,
-                    stage.clip.frames,
-                    self._count,
-                    upsamples=stage.source is not None,
-                    stride=stage.clip.stride,
-                )
+                refuse_unmeasurable(metric, self._network, compared)
             except InputError as error:
                 raise InputError.of(f"{self._where}[{number}]", error.problems[0].what) from None
-        self.names = tuple(name for metric in metrics for name in metric.names)
+        self.names = tuple(name for metric in metrics for name in metric.names_in(stage.clip.frames))
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """The figures of the stage as it is now, by name."""
         device, metrics = self._model.device, self._metrics()
         network = None if self._network is None else self._network.to(device)
-        for first in Progress(iterable=range(0, self._count, BATCH), desc=f"evaluate {self._stage.name}", unit="batch"):
-            numbers = range(first, min(first + BATCH, self._count))
+        # Of even sizes: a few videos left over would be normalised with statistics of very few.
+        batches = torch.arange(self._count).chunk(-(-self._count // BATCH))
+        for numbered in Progress(iterable=batches, desc=f"evaluate {self._stage.name}", unit="batch"):
+            numbers = numbered.tolist()
             labels = self._real.labels(numbers) if self._conditional else None
             real = self._real.videos(numbers, device)
             videos = current_videos(self._stage, self._model, self._training, self._noise(numbers), labels)
             made = videos[self._stage.name]
-            numbered = torch.tensor(list(numbers))
             look("real", MetricBatch(videos=real, numbers=numbered, labels=labels), metrics, network)
             low = videos[self._stage.source] if self._stage.source else None
             viewed = self._view(made) if self._view is not None else None
@@ -105,7 +109,7 @@ class StageEvaluation:
             for number, component in enumerate(self._training.evaluate)
         ]
 
-    def _noise(self, numbers: range) -> list[Tensor]:
+    def _noise(self, numbers: Sequence[int]) -> list[Tensor]:
         """For every stage so far the noise of each video, ``(B, noise_dim)``."""
         sources = () if self._model.sources is None else self._model.sources.links
         dims = [(link.name, link.generator.noise_dim) for link in sources]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from components.layers import Timeline, follow, standing_statistics
 from framework.artifact import AVERAGE, GENERATOR, STATISTICS, Manifest, manifest_digest
 from framework.cascade import Cascade, Link
 from framework.checkpoint import file_digest, naming, sync, write_whole
-from framework.plain_data import read_object
+from framework.plain_data import read_object, verified
 from framework.randomness import reseed
 from registry import InputError
+from registry.checksum import checksummed
 from registry.convert import structure, unstructure
 from registry.progress import Progress
 
@@ -53,7 +55,7 @@ def estimate(
         generator: whose norms are set.
         sources: the stages before it; None for a base stage.
         frames: length of the videos.
-        window: frames to compute at a time.
+        window: frames to compute at a time, where the generator says ``statistics_in_windows``.
         labels: gives the classes of so many videos, int64 ``(batch,)``; None when unconditional.
         passes: forward passes (200 in the paper).
         batch: videos in each.
@@ -73,6 +75,9 @@ def estimate(
             if sources is not None:
                 length = generator.source_span(Span.whole(frames))
                 x_l = sources.last(sources.noise(batch), y, None if length is None else length.total)
+            if not generator.statistics_in_windows:
+                generator(z, y, None if x_l is None else torch.cat(list(x_l), dim=1), Span.whole(frames))
+                continue
             for _ in generator.stream(z, y, x_l, frames, window):
                 pass  # the norms have seen the frames; nobody else wants them
 
@@ -123,8 +128,49 @@ def save(link: Link, artifact: Path, manifest: Manifest, **facts: Any) -> Path:
     partial.replace(path)
     weights = manifest.digests.get(AVERAGE) or manifest.digests[GENERATOR]
     about = Note(artifact=manifest_digest(artifact), weights=weights, digest=file_digest(path), **facts)
-    write_whole(note, json.dumps(unstructure(about), indent=2) + "\n")
+    write_whole(note, json.dumps(checksummed(unstructure(about)), indent=2) + "\n")
     return path
+
+
+def read_note(artifact: Path, frames: int) -> Note:
+    """What the artifact's statistics for ``frames`` frames are, their file verified.
+
+    Raises:
+        InputError: they are missing, damaged, changed, or of another artifact or length.
+    """
+    path = note_path(artifact, frames)
+    note = structure(verified(read_object(path), path), Note, str(path))
+    if note.artifact != manifest_digest(artifact) or note.frames != frames:
+        raise InputError.of(str(path), "belongs to another artifact or length", "tools/statistics.py run again")
+    tensors = path.with_suffix(".safetensors")
+    if not tensors.is_file() or file_digest(tensors) != note.digest:
+        what = "is missing, or does not match its digest: damaged or changed"
+        raise InputError.of(str(tensors), what, "tools/statistics.py run again")
+    return note
+
+
+def copy_statistics(artifact: Path, frames: int, to: Path) -> None:
+    """Have the statistics for ``frames`` frames, if there are any, in a copy of the artifact as well."""
+    note, copy = note_path(artifact, frames), note_path(to, frames)
+    if not note.is_file() or (copy.is_file() and copy.read_bytes() == note.read_bytes() and is_whole(to, frames)):
+        return
+    copy.parent.mkdir(exist_ok=True)
+    tensors = copy.with_suffix(".safetensors")
+    partial = tensors.with_name(tensors.name + ".partial")
+    with naming(tensors):
+        shutil.copyfile(note.with_suffix(".safetensors"), partial)
+    sync(partial)
+    partial.replace(tensors)
+    write_whole(copy, note.read_text())
+
+
+def is_whole(artifact: Path, frames: int) -> bool:
+    """Whether the artifact has sound statistics for ``frames`` frames."""
+    try:
+        read_note(artifact, frames)
+    except (InputError, FileNotFoundError):
+        return False
+    return True
 
 
 def take(link: Link, artifact: Path, manifest: Manifest, frames: int, source: str | None) -> str:
@@ -150,20 +196,16 @@ def take(link: Link, artifact: Path, manifest: Manifest, frames: int, source: st
         return f"of {own} frames, {manifest.statistics_passes} passes of {manifest.statistics_batch}"
     path = note_path(artifact, frames)
     if not path.is_file():
-        timeline = Timeline(own, frames, link.generator.reach_of_ends().future or 0)
+        future = link.generator.reach_of_ends().future
+        timeline = Timeline(own, frames, own if future is None else future)
         follow(link.generator, timeline)
         return f"{timeline}, {manifest.statistics_passes} passes of {manifest.statistics_batch}"
-    note = structure(read_object(path), Note, str(path))
-    tensors = path.with_suffix(".safetensors")
-    if note.artifact != manifest_digest(artifact):
-        raise InputError.of(str(path), "belongs to another artifact", "tools/statistics.py run again")
+    note = read_note(artifact, frames)
     if note.source != source:
         raise InputError.of(
             str(path), "was estimated on other statistics of the source stage", "tools/statistics.py run again"
         )
-    if not tensors.is_file() or file_digest(tensors) != note.digest:
-        raise InputError.of(str(tensors), "is missing, or does not match its digest: damaged or changed")
-    link.generator.load_state_dict(load_file(tensors), strict=False)
+    link.generator.load_state_dict(load_file(path.with_suffix(".safetensors")), strict=False)
     return f"of {frames} frames, {note.passes} passes of {note.batch}"
 
 

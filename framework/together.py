@@ -136,14 +136,17 @@ def mean_over_ranks(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def sum_over_ranks(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the CPU by name, added up over the ranks in their order; a rank need not have all names."""
+    """Tensors of the CPU by name, added up over the ranks in their order; a rank need not have all names.
+
+    One rank's after another's: those of all at once would not fit into memory where there are many ranks on a machine.
+    """
     if world() == 1:
         return dict(values)
-    everyones: list[dict[str, Tensor]] = [{}] * world()
-    distributed.all_gather_object(everyones, dict(values), group=control())
     total: dict[str, Tensor] = {}
-    for each in everyones:
-        for name, value in each.items():
+    for source in range(world()):
+        one = [dict(values) if source == rank() else {}]
+        distributed.broadcast_object_list(one, src=source, group=control())
+        for name, value in one[0].items():
             total[name] = total[name] + value if name in total else value
     return total
 

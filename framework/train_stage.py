@@ -23,6 +23,7 @@ from framework.finish_stage import finish_stage
 from framework.graph import Stage
 from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
 from framework.mishaps import explained
+from framework.prefix_bank import stage_bank
 from framework.randomness import derive, deterministic, reseed
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers, make_runner
@@ -44,8 +45,8 @@ def train_stage(
     part in the iterations; what comes after them rank 0 does by itself.
 
     Raises:
-        InputError: a source's artifact is missing or damaged, or every checkpoint is; or training diverged, ran
-            out of memory or lost a loader process.
+        InputError: a source's artifact is missing or damaged, or every checkpoint is; or there is no room for a bank;
+            or training diverged, ran out of memory or lost a loader process.
         Stopped: asked to stop by a signal; there is a checkpoint of the last iteration.
     """
     training = experiment.training_of(stage)
@@ -58,6 +59,7 @@ def train_stage(
         first, metrics = _take_up(run, stage, model, optimizers)
         arrange(model, training)
         if first < training.iterations:
+            model.prefix = stage_bank(run, experiment, stage, model, clips, signals) or model.prefix
             _train(run, experiment, stage, model, clips, optimizers, first, metrics, signals)
         on_first(partial(finish_stage, run, experiment, stage, model, clips, signals))
 

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import attrs
 
-from framework.artifact import MANIFEST, SOURCE, SPEC, Manifest, load_link, manifest_digest, read_own_manifest
+from components.clip import Span
+from framework.artifact import (
+    MANIFEST,
+    SOURCE,
+    SPEC,
+    Manifest,
+    load_link,
+    manifest_digest,
+    read_manifest,
+    read_own_manifest,
+)
 from framework.cascade import Cascade
 from framework.experiment import Experiment, load
 from framework.graph import Stage
-from framework.plain_data import read_object
 from framework.run_folder import RunFolder
 from framework.spec_file import import_modules
 from framework.statistics import note_digest, take
@@ -113,8 +122,11 @@ def open_cascade(trained: Trained, frames: int | None = None, after: str | None 
         links.append(load_link(trained.folders[stage.name], trained.experiment, stage, source))
     cascade = Cascade(links)
     statistics: dict[str, str] = {}
+    lengths = cascade.lengths(frames)
     below: str | None = None
-    for link, length in zip(links, cascade.lengths(frames), strict=True):
+    if after is not None and (low := links[0].generator.source_span(Span.whole(lengths[0]))) is not None:
+        below = note_digest(trained.folders[after], low.total)  # what the first link's statistics were estimated on
+    for link, length in zip(links, lengths, strict=True):
         folder = trained.folders[link.name]
         statistics[link.name] = take(link, folder, trained.manifests[link.name], length, below)
         below = note_digest(folder, length)
@@ -122,7 +134,7 @@ def open_cascade(trained: Trained, frames: int | None = None, after: str | None 
 
 
 def _of_artifact(path: Path, stage: str | None) -> tuple[Experiment, list[Stage], dict[str, Path]]:
-    own = read_object(path / MANIFEST).get("stage")
+    own = read_manifest(path).stage  # before its spec is believed, which may name modules to import
     try:
         experiment = load((path / SPEC).read_text())
     except (OSError, UnicodeDecodeError):

@@ -1,7 +1,8 @@
 """A trained classifier on the disk: what its folder holds, and how it is read.
 
 The folder holds ``network.safetensors``, ``spec.json`` and ``manifest.json``, which was written last and says all
-that is needed to build the network again. ``tools/train.py`` writes it (:mod:`framework.classifier_artifact`).
+that is needed to build the network again, with a checksum of its own. ``tools/train.py`` writes it
+(:mod:`framework.classifier_artifact`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from safetensors.torch import load
 from components.classifiers.base import Classifier
 from components.clip import Clip
 from registry import CLASSIFIERS, Component, InputError
+from registry.checksum import unchanged
 from registry.component import freeze
 from registry.convert import structure
 
-FORMAT = 1
+FORMAT = 2
 NETWORK, MANIFEST = "network.safetensors", "manifest.json"
 FOLDER = Path("classifier", "artifact")
 """Where it lies in a run's folder."""
@@ -111,8 +113,11 @@ def _manifest(path: Path, text: bytes) -> Manifest:
         raise InputError.of("path", f"{path} is of something else than a classifier", _ALLOWED)
     if data.get("format") != FORMAT:
         raise InputError.of("path", f"{path} is of another format", f'"format": {FORMAT}')
+    others = unchanged(data)
+    if others is None:
+        raise InputError.of("path", f"{path} does not match its own checksum: damaged or changed")
     try:
-        return structure(data, Manifest)
+        return structure(others, Manifest)
     except InputError as error:
         raise InputError.of("path", f"{path} is damaged ({error.problems[0]})") from None
 

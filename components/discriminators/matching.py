@@ -28,9 +28,12 @@ class MatchingDiscriminator(Discriminator):
         classes: number of classes, None when unconditional.
         channels: base number of channels.
         multipliers: the output channels of each block, in units of ``channels``.
+        attention: resolutions after whose block or blocks self-attention over height, width and time follows (not in
+            the paper); the first block's output has half of x_l's.
 
     Raises:
-        InputError: on ``multipliers``, when there is none; when there is no view (a base stage has no x_l).
+        InputError: on ``multipliers``, when there is none; on ``attention``, when no block's output has that
+            resolution; when there is no view (a base stage has no x_l).
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class MatchingDiscriminator(Discriminator):
         *,
         channels: Positive = 96,
         multipliers: tuple[Positive, ...] = (1, 2, 4, 8, 16, 16),
+        attention: tuple[Positive, ...] = (),
     ) -> None:
         super().__init__()
         if view is None:
@@ -55,6 +59,7 @@ class MatchingDiscriminator(Discriminator):
             channels=channels,
             multipliers=multipliers,
             blocks_3d=BLOCKS_3D,
+            attention=attention,
         )
         self.head = ProjectionHead(self.trunk.features, classes)
 
@@ -83,5 +88,5 @@ class MatchingDiscriminator(Discriminator):
         return scores
 
     def recomputable(self) -> list[nn.Module]:
-        """The blocks."""
-        return [*self.trunk.blocks_3d, *self.trunk.blocks_2d]
+        """The blocks, and attention."""
+        return self.trunk.recomputable()

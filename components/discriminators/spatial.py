@@ -26,9 +26,12 @@ class SpatialDiscriminator(Discriminator):
         multipliers: the output channels of each block, in units of ``channels``. Reading of the paper: the
             list printed for stage 1 is reversed.
         frames: how many frames are sampled; all of a clip that has no more.
+        attention: resolutions after whose block or blocks self-attention over height and width follows (not in the
+            paper); the first block's output has half of the clip's.
 
     Raises:
-        InputError: on ``multipliers``, when there is none.
+        InputError: on ``multipliers``, when there is none; on ``attention``, when no block's output has that
+            resolution.
     """
 
     def __init__(
@@ -39,13 +42,18 @@ class SpatialDiscriminator(Discriminator):
         channels: Positive = 128,
         multipliers: tuple[Positive, ...] = (2, 4, 8, 16, 16),
         frames: Positive = 8,
+        attention: tuple[Positive, ...] = (),
     ) -> None:
         super().__init__()
         self.clip = clip
         self.classes = classes
         self.frames = frames
         self.trunk = DiscriminatorTrunk(
-            clip.channels, (clip.height, clip.width), channels=channels, multipliers=multipliers
+            clip.channels,
+            (clip.height, clip.width),
+            channels=channels,
+            multipliers=multipliers,
+            attention=attention,
         )
         self.head = ProjectionHead(self.trunk.features, classes)
 
@@ -69,5 +77,5 @@ class SpatialDiscriminator(Discriminator):
         return scores
 
     def recomputable(self) -> list[nn.Module]:
-        """The blocks."""
-        return [*self.trunk.blocks_3d, *self.trunk.blocks_2d]
+        """The blocks, and attention."""
+        return self.trunk.recomputable()

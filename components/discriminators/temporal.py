@@ -30,10 +30,13 @@ class TemporalDiscriminator(Discriminator):
         pool: the input is averaged over blocks of this many pixels along each axis.
         temporal_pooling: whether each 3-D block also halves the number of frames, as in DVD-GAN; the paper
             does not say that its blocks do.
+        attention: resolutions after whose block or blocks self-attention over height, width and time follows (not in
+            the paper); the first block's output has half of the pooled input's.
 
     Raises:
         InputError: on ``multipliers``, when there is none; on ``pool``, when it does not divide the clip's
-            size; on ``temporal_pooling``, when the clip has too few frames for it.
+            size; on ``temporal_pooling``, when the clip has too few frames for it; on ``attention``, when no block's
+            output has that resolution.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class TemporalDiscriminator(Discriminator):
         multipliers: tuple[Positive, ...] = (2, 4, 8, 16, 16),
         pool: Positive = 2,
         temporal_pooling: bool = False,
+        attention: tuple[Positive, ...] = (),
     ) -> None:
         super().__init__()
         for size in (clip.height, clip.width):
@@ -64,6 +68,7 @@ class TemporalDiscriminator(Discriminator):
             multipliers=multipliers,
             blocks_3d=BLOCKS_3D,
             halve_time=temporal_pooling,
+            attention=attention,
         )
         self.head = ProjectionHead(self.trunk.features, classes)
 
@@ -89,5 +94,5 @@ class TemporalDiscriminator(Discriminator):
         return scores
 
     def recomputable(self) -> list[nn.Module]:
-        """The blocks."""
-        return [*self.trunk.blocks_3d, *self.trunk.blocks_2d]
+        """The blocks, and attention."""
+        return self.trunk.recomputable()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.layers.attention import AXES, IN_A_FRAME, SeparableAttention, check_resolutions
 from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
 from components.layers.folding import fold_time, unfold_time
 from components.layers.precision import widened
@@ -31,9 +32,11 @@ class DiscriminatorTrunk(nn.Module):
         multipliers: the output channels of each block, in units of ``channels``.
         blocks_3d: how many blocks are 3-D, from the first one on.
         halve_time: whether each 3-D block halves the number of frames too.
+        attention: resolutions (heights, where pictures are not square) after whose block or blocks self-attention
+            follows: over height and width; where there are 3-D blocks, over time too.
 
     Raises:
-        InputError: on ``multipliers``, when there is none.
+        InputError: on ``multipliers``, when there is none; on ``attention``, when no block has such an output.
     """
 
     def __init__(
@@ -45,12 +48,16 @@ class DiscriminatorTrunk(nn.Module):
         multipliers: tuple[int, ...],
         blocks_3d: int = 0,
         halve_time: bool = False,
+        attention: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         if not multipliers:
             raise InputError.of("multipliers", "there is no block", allowed="at least one multiplier")
         self.blocks_3d = nn.ModuleList()
         self.blocks_2d = nn.ModuleList()
+        self.attention = nn.ModuleDict()
+        """By the number of the block that it follows."""
+        sizes: list[int] = []
         for index, multiplier in enumerate(multipliers):
             out_channels, halves = channels * multiplier, _can_halve(size)
             # As in BigGAN, the network's input, which is a picture, is not rectified.
@@ -71,6 +78,11 @@ class DiscriminatorTrunk(nn.Module):
                 )
             in_channels = out_channels
             size = (size[0] // 2, size[1] // 2) if halves else size
+            sizes.append(size[0])
+            if size[0] in attention:
+                axes = AXES if blocks_3d else IN_A_FRAME
+                self.attention[str(index)] = SeparableAttention(in_channels, axes)
+        check_resolutions(attention, sizes, "block")
         self.features = in_channels
         """Length of a feature vector, D."""
         self.final_size = size
@@ -78,16 +90,22 @@ class DiscriminatorTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, T, D)`` of videos ``(B, T, C, H, W)``; T is halved by each 3-D block with ``halve_time``."""
-        if self.blocks_3d:
-            x = x.transpose(1, 2)
-            for block in self.blocks_3d:
-                x = block(x)
-            x = x.transpose(1, 2)
+        for index, block in enumerate(self.blocks_3d):
+            x = self._attended(index, block(x.transpose(1, 2)).transpose(1, 2))
         frames = x.shape[1]
-        x = fold_time(x)
-        for block in self.blocks_2d:
-            x = block(x)
-        return unfold_time(widened(F.relu(x)).sum(dim=(-2, -1)), frames)
+        for index, block in enumerate(self.blocks_2d, start=len(self.blocks_3d)):
+            x = self._attended(index, unfold_time(block(fold_time(x)), frames))
+        return unfold_time(widened(F.relu(fold_time(x))).sum(dim=(-2, -1)), frames)
+
+    def recomputable(self) -> list[nn.Module]:
+        """The blocks, and the attention between them."""
+        return [*self.blocks_3d, *self.blocks_2d, *self.attention.values()]
+
+    def _attended(self, index: int, x: Tensor) -> Tensor:
+        """The output of block ``index``, with its attention if it has one."""
+        number = str(index)
+        attended: Tensor = self.attention[number](x) if number in self.attention else x
+        return attended
 
 
 def _can_halve(size: tuple[int, int]) -> bool:

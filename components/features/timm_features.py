@@ -13,6 +13,9 @@ from components.backbones import ImageBackbone
 from components.features.base import VALUE_RANGE, FeatureNetwork, Features, tensors_digest
 from registry import FEATURES
 
+FRAMES = 256
+"""At once: of long videos all would not fit into memory at the backbone's size."""
+
 
 @FEATURES.register
 class TimmFeatures(FeatureNetwork):
@@ -76,5 +79,5 @@ class TimmFeatures(FeatureNetwork):
             InputError: on ``videos``, when they have another shape.
         """
         self.check(videos)
-        features: Tensor = self.backbone(videos.flatten(0, 1))
+        features = torch.cat([self.backbone(frames) for frames in torch.split(videos.flatten(0, 1), FRAMES)])
         return Features(features.reshape(*videos.shape[:2], -1).mean(1))

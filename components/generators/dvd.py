@@ -11,6 +11,7 @@ from components.generators.base import Generator
 from components.generators.conditioning import Conditioning
 from components.generators.trunk import Trunk
 from components.layers import ConvGRU
+from components.layers.attention import IN_A_FRAME, Axis
 from registry import GENERATORS, InputError, Positive
 
 
@@ -25,7 +26,9 @@ class DVDGenerator(Generator):
         multipliers: of ``channels``, one for each unit; at least log2(size / 4), the units beyond keep the size.
         noise_dim: length of z.
         embedding_dim: length of a class's embedding.
-        attention: resolutions after whose unit self-attention over height and width follows (not in the paper).
+        attention: resolutions after whose unit self-attention follows (not in the paper).
+        attention_axes: over which axes, in which order. With time every frame depends on every other: videos are
+            generated whole, in the memory of all their frames, and the stage can have no window.
     """
 
     statistics_in_windows = True
@@ -40,6 +43,7 @@ class DVDGenerator(Generator):
         noise_dim: Positive = 128,
         embedding_dim: Positive = 128,
         attention: tuple[Positive, ...] = (),
+        attention_axes: tuple[Axis, ...] = IN_A_FRAME,
     ) -> None:
         super().__init__()
         self.clip = clip
@@ -52,11 +56,12 @@ class DVDGenerator(Generator):
             condition_dim=self.conditioning.dim,
             temporal_layer=ConvGRU,
             attention=attention,
+            attention_axes=attention_axes,
         )
 
     @property
     def field_of_view(self) -> FieldOfView:
-        """All frames before, none after."""
+        """All frames before, none after; with attention over time all of them."""
         return self.trunk.field_of_view
 
     def forward(
@@ -74,7 +79,7 @@ class DVDGenerator(Generator):
         return video
 
     def reach_of_ends(self) -> FieldOfView:
-        """Frames know of those before them alone: the end is felt by none."""
+        """Frames know of those before them alone: the end is felt by none, but with attention over time."""
         return self.trunk.field_of_view
 
     def stream(
@@ -82,11 +87,16 @@ class DVDGenerator(Generator):
     ) -> Iterator[Tensor]:
         """Generate a whole video in pieces, carrying the ConvGRUs' states along; see :meth:`Generator.stream`.
 
+        With attention over time it comes in one piece.
+
         Raises:
             InputError: a source was given, or an argument has a wrong shape.
         """
         if source is not None:
             raise InputError.of("source", "a low-resolution video was given to a base generator", allowed="None")
+        if self.field_of_view.future is None:
+            yield from super().stream(z, y, None, frames, window)
+            return
         pieces = [min(window, frames - start) for start in range(0, frames, window)]
         yield from self.trunk.stream(self.conditioning(z, y), frames, pieces)
 

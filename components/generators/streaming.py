@@ -104,7 +104,21 @@ def join(pieces: list[Tensor]) -> Tensor:
     return torch.cat([piece.permute(0, 1, 3, 4, 2) for piece in pieces], dim=1).permute(0, 1, 4, 2, 3)
 
 
-def split(pieces: Iterable[Tensor], most: int) -> Iterator[Tensor]:
-    """The frames of ``pieces``, ``(B, n, ...)`` each, in pieces of no more than ``most`` frames."""
+def regrouped(pieces: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
+    """The frames of ``pieces``, ``(B, n, C, H, W)`` each, in pieces of ``frames`` frames; the last may have fewer.
+
+    A layer computes the frames beside each piece anew: smaller pieces than need be cost more.
+    """
+    held: list[Tensor] = []
+    missing = frames
     for piece in pieces:
-        yield from torch.split(piece, most, dim=1)
+        for part in (piece[:, :missing], *torch.split(piece[:, missing:], frames, dim=1)):
+            if not part.shape[1]:
+                continue
+            held.append(part)
+            missing -= part.shape[1]
+            if not missing:
+                yield join(held) if len(held) > 1 else held[0]
+                held, missing = [], frames
+    if held:
+        yield join(held) if len(held) > 1 else held[0]

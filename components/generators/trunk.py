@@ -12,6 +12,7 @@ from components.clip import Clip, FieldOfView, Span
 from components.generators.streaming import FrameBuffer
 from components.generators.unit import GeneratorUnit
 from components.layers import ConditionalBatchNorm, conv2d, fold_time, linear, unfold_time
+from components.layers.attention import IN_A_FRAME, Axis, check_axes, check_resolutions
 from registry import InputError
 
 INITIAL_SIZE = 4
@@ -36,7 +37,9 @@ class Trunk(nn.Module):
         condition_dim: length of the condition vector, which is also the batch norms' condition.
         temporal_layer: makes the temporal layers.
         low: the low-resolution clip that the units add, if any.
-        attention: resolutions after whose unit (or units) self-attention over height and width follows.
+        attention: resolutions after whose unit (or units) self-attention follows.
+        attention_axes: over which axes, in which order. With time every frame depends on every other, so that a
+            video is generated as a whole, whatever part of it is asked for.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class Trunk(nn.Module):
         temporal_layer: TemporalLayer,
         low: Clip | None = None,
         attention: Sequence[int] = (),
+        attention_axes: Sequence[Axis] = IN_A_FRAME,
     ) -> None:
         super().__init__()
         sizes = resolutions(clip, len(multipliers))
-        _check_attention(attention, sizes[1:])
+        check_resolutions(attention, sizes[1:])
+        check_axes(attention_axes)
         widths = [multiplier * channels for multiplier in multipliers]
         self.to_features = linear(condition_dim, widths[0] * INITIAL_SIZE**2)
         self.units = nn.ModuleList(
@@ -63,7 +68,7 @@ class Trunk(nn.Module):
                 size,
                 upsample=size_after > size,
                 low=low,
-                attention=size_after in attention,
+                attention=attention_axes if size_after in attention else (),
             )
             for before, after, size, size_after in zip(widths[:1] + widths, widths, sizes, sizes[1:], strict=False)
         )
@@ -72,13 +77,14 @@ class Trunk(nn.Module):
 
     @property
     def field_of_view(self) -> FieldOfView:
-        """How far an output frame's computation reaches in time: only the temporal layers look at other frames."""
+        """How far an output frame's computation reaches in time, by temporal layers and attention."""
         return sum((unit.field_of_view for unit in self._units()), FieldOfView())
 
     @property
     def low_field_of_view(self) -> FieldOfView:
         """How far an output frame depends on ``low``, which comes in after the first unit's temporal layer."""
-        return sum((unit.field_of_view for unit in self._units()[1:]), FieldOfView())
+        first, *later = self._units()
+        return sum((unit.field_of_view for unit in later), first.attention_field)
 
     def forward(self, condition: Tensor, span: Span, low: Tensor | None = None) -> Tensor:
         """Generate the frames ``span`` of a video.
@@ -101,9 +107,11 @@ class Trunk(nn.Module):
         for unit in units[:0:-1]:
             outputs.insert(0, outputs[0].widened(unit.field_of_view))
         held = outputs[0].widened(units[0].field_of_view)
+        beside = outputs[0].widened(units[0].attention_field)
         x = self._features(condition, held.frames)
         for unit, wanted in zip(units, outputs, strict=True):
-            x = unit(x, condition, held, wanted, None if low is None else low[:, wanted.within(outputs[0])])
+            attended = wanted.widened(unit.attention_field)
+            x = unit(x, condition, held, wanted, None if low is None else low[:, attended.within(beside)])
             held = wanted
         return self._head(x, condition, span.start)
 
@@ -111,7 +119,7 @@ class Trunk(nn.Module):
         """Generate a whole video of ``total`` frames in pieces: the frames of :meth:`forward`, each computed once.
 
         Every temporal layer goes on from where it was, so nothing grows with the length of the video; the frames come
-        :attr:`low_field_of_view`'s future later than the pieces that they are made of.
+        :attr:`low_field_of_view`'s future later than the pieces that they are made of. Not with attention over time.
 
         Args:
             condition: ``(B, condition_dim)``.
@@ -181,13 +189,3 @@ def resolutions(clip: Clip, units: int) -> list[int]:
             allowed=f"at least {max(doublings, 1)} multipliers, one for each unit",
         )
     return [INITIAL_SIZE << min(unit, doublings) for unit in range(units + 1)]
-
-
-def _check_attention(attention: Sequence[int], sizes: Sequence[int]) -> None:
-    for resolution in attention:
-        if resolution not in sizes:
-            raise InputError.of(
-                "attention",
-                f"no unit's output is {resolution}x{resolution}",
-                allowed=", ".join(map(str, sorted(set(sizes)))),
-            )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.clip import Clip, FieldOfView, Span
 from components.generators.streaming import LayerStream
 from components.layers import GeneratorBlock2d, GeneratorBlock3d, SeparableAttention, conv2d, fold_time, unfold_time
+from components.layers.attention import Axis
 
 
 class GeneratorUnit(nn.Module):
@@ -23,7 +26,7 @@ class GeneratorUnit(nn.Module):
         size: height and width of the input.
         upsample: whether the second block doubles the size.
         low: the low-resolution clip that is added, if any.
-        attention: whether self-attention over height and width follows.
+        attention: the axes that self-attention over follows; none by default.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class GeneratorUnit(nn.Module):
         *,
         upsample: bool,
         low: Clip | None = None,
-        attention: bool = False,
+        attention: Sequence[Axis] = (),
     ) -> None:
         super().__init__()
         self.temporal = temporal
@@ -49,14 +52,19 @@ class GeneratorUnit(nn.Module):
                 if low is not None and at <= min(low.height, low.width)
             }
         )
-        self.attention = SeparableAttention(channels, ("height", "width")) if attention else nn.Identity()
+        self.attention = SeparableAttention(channels, attention) if attention else nn.Identity()
 
     @property
     def field_of_view(self) -> FieldOfView:
-        """The temporal layer's."""
+        """The temporal layer's and the attention's."""
         field = self.temporal.field_of_view
         assert isinstance(field, FieldOfView)  # noqa: S101 - for the type checker: modules' attributes are untyped
-        return field
+        return field + self.attention_field
+
+    @property
+    def attention_field(self) -> FieldOfView:
+        """The attention's: how far the unit looks in time after x_l has come in."""
+        return self.attention.field_of_view if isinstance(self.attention, SeparableAttention) else FieldOfView()
 
     def forward(self, x: Tensor, condition: Tensor, held: Span, wanted: Span, low: Tensor | None = None) -> Tensor:
         """Apply the unit.
@@ -66,20 +74,26 @@ class GeneratorUnit(nn.Module):
             condition: ``(B, condition_dim)``.
             held: which frames ``x`` has: those that the frames ``wanted`` depend on, or more.
             wanted: which frames to return.
-            low: x_l in the time of ``wanted``, ``(B, wanted.frames, C_l, H_l, W_l)``.
+            low: x_l in the time of the frames that the attention looks at, ``wanted.widened(attention_field)``,
+                ``(B, T, C_l, H_l, W_l)``.
 
         Returns:
             Tensor: ``(B, wanted.frames, channels, H', W')``.
         """
         x = self._over_time(x, condition, held.start)
-        return self.blocks(x[:, wanted.within(held)], condition, wanted.start, low)
+        attended = wanted.widened(self.attention_field)
+        x = self.blocks(x[:, attended.within(held)], condition, attended.start, low)
+        return x[:, wanted.within(attended)]
 
     def stream(self, condition: Tensor, total: int) -> LayerStream:
-        """The temporal layer for a video of ``total`` frames that comes in pieces; :meth:`blocks` are what follows."""
+        """The temporal layer for a video of ``total`` frames that comes in pieces; :meth:`blocks` are what follows.
+
+        Not for a unit with attention over time, which needs the whole video.
+        """
         return LayerStream(self.temporal, lambda x, start: self._over_time(x, condition, start), total)
 
     def blocks(self, x: Tensor, condition: Tensor, start: int, low: Tensor | None = None) -> Tensor:
-        """What comes after the temporal layer, frame by frame.
+        """What comes after the temporal layer; frame by frame, but for attention over time.
 
         Args:
             x: the temporal layer's output ``(B, T, C, H, W)``.

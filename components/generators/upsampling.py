@@ -11,9 +11,10 @@ from components.checks import check_shape
 from components.clip import Clip, FieldOfView, Span
 from components.generators.base import Generator
 from components.generators.conditioning import Conditioning
-from components.generators.streaming import split
+from components.generators.streaming import regrouped
 from components.generators.trunk import INITIAL_SIZE, Trunk
 from components.layers import ConvGRU, GeneratorBlock3d, SeparableConv3d
+from components.layers.attention import IN_A_FRAME, Axis
 from components.views.base import View
 from registry import GENERATORS, InputError, Positive
 
@@ -36,7 +37,9 @@ class UpsamplingGenerator(Generator):
             separable 3-D convolutions (section 4's wording).
         noise_dim: length of z.
         embedding_dim: length of a class's embedding.
-        attention: resolutions after whose unit self-attention over height and width follows (not in the paper).
+        attention: resolutions after whose unit self-attention follows (not in the paper).
+        attention_axes: over which axes, in which order. With time every frame depends on every other: videos are
+            generated whole, in the memory of all their frames, and the stage can have no window.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class UpsamplingGenerator(Generator):
         noise_dim: Positive = 128,
         embedding_dim: Positive = 128,
         attention: tuple[Positive, ...] = (),
+        attention_axes: tuple[Axis, ...] = IN_A_FRAME,
     ) -> None:
         super().__init__()
         self.low = view.clip(clip)
@@ -78,12 +82,14 @@ class UpsamplingGenerator(Generator):
             temporal_layer=make_temporal_layer,
             low=self.low,
             attention=attention,
+            attention_axes=attention_axes,
         )
 
     @property
     def field_of_view(self) -> FieldOfView:
         """How far an output frame depends on x_l: a frame to each side for each convolution over time after it.
 
+        (With ConvGRUs on all frames before, with attention over time on all.)
         The first unit's temporal layer comes before x_l does; its input is the same at every frame.
         """
         return self.trunk.low_field_of_view
@@ -121,6 +127,8 @@ class UpsamplingGenerator(Generator):
     ) -> Iterator[Tensor]:
         """Generate a whole video in pieces, each frame once; see :meth:`Generator.stream`.
 
+        With attention over time it comes in one piece.
+
         Raises:
             InputError: an argument has a wrong shape, or the source is missing.
         """
@@ -128,14 +136,23 @@ class UpsamplingGenerator(Generator):
         if source is None:
             raise InputError.of("source", "is missing: the generator upsamples", allowed="the source stage's frames")
 
+        if self.field_of_view.future is None:
+            yield from super().stream(z, y, source, frames, window)
+            return
+
+        def checked() -> Iterator[Tensor]:
+            for piece in source:
+                check_shape("source", piece, len(z), "T_l", low.channels, low.height, low.width)
+                yield piece
+
         def repeated() -> Iterator[Tensor]:
             left = frames
-            for piece in split(source, max(1, window // self.time)):
-                check_shape("source", piece, len(z), "T_l", low.channels, low.height, low.width)
+            for piece in regrouped(checked(), max(1, window // self.time)):
                 longer = piece.repeat_interleave(self.time, dim=1)[:, :left]
                 left -= longer.shape[1]
-                if longer.shape[1]:
-                    yield longer
+                yield longer
+                if not left:
+                    return
 
         yield from self.trunk.stream(self.conditioning(z, y), frames, repeated())
 

@@ -1,6 +1,6 @@
 """The layers that generators and discriminators are made of."""
 
-from components.layers.attention import SeparableAttention
+from components.layers.attention import SeparableAttention, differentiate_twice
 from components.layers.conditional_batch_norm import ConditionalBatchNorm, Statistics
 from components.layers.conv_gru import ConvGRU
 from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
@@ -29,6 +29,7 @@ __all__ = [
     "batch_statistics",
     "conv2d",
     "conv3d",
+    "differentiate_twice",
     "embedding",
     "fold_time",
     "follow",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from components.clip import FieldOfView
+from components.layers.attention_backends import backend, written_out
 from components.layers.factories import linear
+from registry import InputError
 
 Axis = Literal["height", "width", "time"]
 AXES: tuple[Axis, ...] = ("height", "width", "time")
+IN_A_FRAME: tuple[Axis, ...] = ("height", "width")
+"""Every frame for itself."""
 
-DIMENSION = {"time": 1, "height": 2, "width": 3}
-"""Where an axis lies in ``(B, T, H, W, C)``."""
+MOST_LINES = 65_535
+"""Lines along a dimension of one call: more are more blocks than CUDA lets kernels have there."""
 
 
 class SeparableAttention(nn.Module):
@@ -25,7 +27,7 @@ class SeparableAttention(nn.Module):
 
     Args:
         channels: channels of the video.
-        axes: over which axes, in which order.
+        axes: over which axes, in which order; each at most once.
     """
 
     def __init__(self, channels: int, axes: Sequence[Axis] = AXES) -> None:
@@ -46,7 +48,7 @@ class SeparableAttention(nn.Module):
 
 
 class AxialAttention(nn.Module):
-    """Self-attention along one axis of a video, every line of pixels for itself.
+    """Self-attention along one axis of a video, every line of pixels for itself, with a single head.
 
     Args:
         channels: channels of the video.
@@ -61,30 +63,80 @@ class AxialAttention(nn.Module):
         self.to_values = linear(channels, channels, bias=False)
         self.to_output = linear(channels, channels, bias=False)
         self.gain = nn.Parameter(torch.zeros(()))
+        self.twice = False
+        """Whether gradients will be asked for gradients of their own."""
 
     def forward(self, x: Tensor) -> Tensor:
         """What is to be added to x, ``(B, T, C, H, W)``; zero at first."""
-        lines = x.permute(0, 1, 3, 4, 2).movedim(DIMENSION[self.axis], 3)
-        tokens = lines.flatten(0, 2)
-        mixed = attend(self.to_queries(tokens), self.to_keys(tokens), self.to_values(tokens))
-        added: Tensor = self.gain * self.to_output(mixed).view(lines.shape)
-        return added.movedim(3, DIMENSION[self.axis]).permute(0, 1, 4, 2, 3)
+        tokens = x.permute(0, 1, 3, 4, 2)
+        layers = (self.to_queries, self.to_keys, self.to_values)
+        q, k, v = (self._lines(layer(tokens)) for layer in layers)
+        mixed = attend(q, k, v, twice=self.twice)
+        added: Tensor = self.gain * self.to_output(self._tokens(mixed, tokens.shape))
+        return added.permute(0, 1, 4, 2, 3)
+
+    def _lines(self, tokens: Tensor) -> Tensor:
+        """Tokens ``(B, T, H, W, C)`` as :func:`attend` takes them, where they lie in memory."""
+        if self.axis == "time":
+            return tokens.flatten(2, 3)
+        frames = tokens.flatten(0, 1)
+        return frames if self.axis == "height" else frames.transpose(1, 2)
+
+    def _tokens(self, lines: Tensor, shape: torch.Size) -> Tensor:
+        """The way back, to ``shape``."""
+        return (lines.transpose(1, 2) if self.axis == "width" else lines).reshape(shape)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention within N lines of tokens ``(N, length, C)``: by xformers on CUDA if installed, else torch."""
-    xformers = _xformers_ops() if q.is_cuda else None
-    if xformers is not None:
-        mixed: Tensor = xformers.memory_efficient_attention(q, k, v)
-        return mixed
-    return F.scaled_dot_product_attention(q, k, v)
+def attend(q: Tensor, k: Tensor, v: Tensor, *, twice: bool = False, most: int = MOST_LINES) -> Tensor:
+    """Softmax attention within lines of tokens: ``(N, length, M, C)``, N times M lines.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        twice: whether gradients are to have gradients, which takes more time and memory.
+        most: larger N and M are computed in parts of so many.
+
+    Returns:
+        Tensor: ``(N, length, M, C)``, by the backend of :mod:`components.layers.attention_backends`.
+    """
+    for dim in (0, 2):
+        if q.shape[dim] > most:
+            parts = zip(*(torch.split(each, most, dim) for each in (q, k, v)), strict=True)
+            return torch.cat([attend(*part, twice=twice, most=most) for part in parts], dim)
+    return (written_out if twice else backend(q, k, v))(q, k, v)
 
 
-@cache
-def _xformers_ops() -> Any | None:
-    """Imported only when needed: it has no CPU operator, and importing it on a CPU warns."""
-    try:
-        from xformers import ops
-    except ImportError:
-        return None
-    return ops
+def differentiate_twice(network: nn.Module) -> None:
+    """From now on compute the attention in ``network`` so that its gradients have gradients."""
+    for module in network.modules():
+        if isinstance(module, AxialAttention):
+            module.twice = True
+
+
+def check_resolutions(attention: Sequence[int], sizes: Sequence[int], where: str = "unit") -> None:
+    """Refuse attention after a ``where`` that is not there.
+
+    Args:
+        attention: resolutions asked for.
+        sizes: the resolution of each unit's, or block's, output.
+        where: what they are called.
+
+    Raises:
+        InputError: on ``attention``, with the resolutions that there are.
+    """
+    for resolution in attention:
+        if resolution not in sizes:
+            what = f"no {where}'s output is {resolution}x{resolution}"
+            raise InputError.of("attention", what, allowed=", ".join(map(str, sorted(set(sizes)))))
+
+
+def check_axes(axes: Sequence[Axis]) -> None:
+    """Refuse no axis, and one twice.
+
+    Raises:
+        InputError: on ``attention_axes``.
+    """
+    if not axes or len(set(axes)) < len(axes):
+        what = f"{', '.join(axes)}: one of them twice" if axes else "there is none"
+        raise InputError.of("attention_axes", what, allowed=f"each of {', '.join(AXES)} at most once, one at least")

@@ -62,6 +62,8 @@ class Metric(ABC):
     """The videos it looks at."""
     needs_low: ClassVar[bool] = False
     """Whether it compares generated videos with what they were made of."""
+    per_class: bool = False
+    """Whether there is a figure for each class beside that of all."""
     interval: ClassVar[str] = ""
     """How the intervals of its figures are taken, in words."""
 
@@ -69,6 +71,10 @@ class Metric(ABC):
     @abstractmethod
     def names(self) -> tuple[str, ...]:
         """The names of its figures, of all videos; where one name has several, ``NAME/FRAME``."""
+
+    def names_in(self, frames: int) -> tuple[str, ...]:
+        """Those of :attr:`names` that videos of ``frames`` frames have."""
+        return self.names
 
     @property
     def min_frames(self) -> int:

@@ -17,8 +17,9 @@ from registry import METRICS, InputError
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
     """The squared 2-Wasserstein distance between two Gaussians (Dowson and Landau, 1982).
 
-    ``|m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^(1/2))``. The eigenvalues of C1 C2 are those of C1^(1/2) C2 C1^(1/2), which is
-    symmetric: so there are no complex parts to drop, and covariances of any rank have a distance.
+    ``|m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^(1/2))``. Where ``Ci = Ri Ri'``, the eigenvalues of C1 C2 are the squares of
+    the singular values of ``R1' R2``: so there are no complex parts to drop, no root is taken of what rounding leaves
+    of a zero, and covariances of any rank have a distance.
 
     Args:
         mean: ``(D,)``, float64.
@@ -29,12 +30,19 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     Returns:
         Tensor: scalar, at least 0.
     """
-    values, vectors = torch.linalg.eigh(covariance)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.mT
-    mixed = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp(min=0).sqrt().sum()
+    mixed = torch.linalg.svdvals(_root(covariance).mT @ _root(other_covariance)).sum()
     traces = covariance.trace() + other_covariance.trace()
     distance: Tensor = (mean - other_mean).square().sum() + traces - 2 * mixed
     return distance.clamp(min=0)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """R of a covariance ``R R'``, ``(D, rank)``: without the eigenvalues that are zero to rounding."""
+    values, vectors = torch.linalg.eigh(covariance)
+    least = values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+    kept = values > least
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root
 
 
 class FrechetDistance(Metric):
@@ -93,13 +101,14 @@ class FrechetDistance(Metric):
         self._sums.load(sums)
 
     def figures(self) -> list[Figure]:
-        """The distance of all videos, and of each class where asked for.
+        """The distance of all videos, and of each class that there are videos of, where asked for.
 
         Raises:
             InputError: there are too few videos for the dimension.
         """
         labels = [None, *range(self.classes or 0)] if self.per_class else [None]
-        return [self._figure(label) for label in labels]
+        there = [label for label in labels if label is None or f"real/{label}/count" in self._sums]
+        return [self._figure(label) for label in there]
 
     def _figure(self, label: int | None) -> Figure:
         suffix = "" if label is None else f"/{label}"

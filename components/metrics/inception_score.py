@@ -64,7 +64,7 @@ class IS(Metric):
         self._sums.load(sums)
 
     def figures(self) -> list[Figure]:
-        """The score of all generated videos, and of each class where asked for."""
+        """The score of all generated videos, and of each class that there are videos of, where asked for."""
         labels = [None, *range(self.classes or 0)] if self.per_class else [None]
         return [self._figure(label) for label in labels if self._key("generated", label) + "/count" in self._sums]
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from components.metrics.base import Figure, Metric, MetricBatch, Side
+from components.metrics.groups import GROUPS, JACKKNIFE, jackknife
 from registry import METRICS, InputError, Positive
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
+LEAST = 1 / (12 * 255**2)
+"""Added to powers before they are compared: that of the noise of rounding to 8 bits, below which nothing is known."""
 SETS = 3
 """A video belongs to the set ``number % SETS``; the paper has three sets of 600."""
+ROWS = SETS * GROUPS
+"""Sums are kept by ``number % ROWS``, which tells both a video's set and its group."""
 
 
 def luma(frames: Tensor) -> Tensor:
@@ -64,16 +70,32 @@ class PSD(Metric):
 
     Args:
         frames: which frames, counted from 1. Those that the videos do not have are left out, which the figures say.
+
+    Raises:
+        InputError: on ``frames``, when there is none.
     """
 
+    interval = JACKKNIFE
+
     def __init__(self, *, frames: tuple[Positive, ...] = (1, 10, 25, 50)) -> None:
-        self.frames = frames
+        if not frames:
+            raise InputError.of("frames", "names no frame", "numbers of frames, counted from 1")
+        self.frames = tuple(sorted(set(frames)))
         self._state: dict[str, Tensor] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """One for each frame."""
         return tuple(f"psd/{frame}" for frame in self.frames)
+
+    def names_in(self, frames: int) -> tuple[str, ...]:
+        """One for each of the frames that the videos have."""
+        return tuple(f"psd/{frame}" for frame in self.frames if frame <= frames)
+
+    @property
+    def min_frames(self) -> int:
+        """As far as the first of its frames."""
+        return self.frames[0]
 
     def update(self, side: Side, batch: MetricBatch) -> None:
         """Add the frames' spectra; see :meth:`Metric.update`."""
@@ -84,17 +106,17 @@ class PSD(Metric):
             )
         chosen = batch.videos[:, [frame - 1 for frame in shown]]
         spectra = radial_psd(luma(chosen)).cpu()
-        sets = batch.numbers.cpu() % SETS
+        rows = batch.numbers.cpu() % ROWS
         size = torch.tensor(batch.videos.shape[-2:], dtype=torch.float64)
         for name, value in {
-            f"{side}/count": torch.bincount(sets, minlength=SETS).double(),
-            f"{side}/sum": torch.zeros(SETS, *spectra.shape[1:], dtype=torch.float64).index_add_(0, sets, spectra),
+            f"{side}/count": torch.bincount(rows, minlength=ROWS).double(),
+            f"{side}/sum": torch.zeros(ROWS, *spectra.shape[1:], dtype=torch.float64).index_add_(0, rows, spectra),
             f"{side}/size": size * len(batch.videos),
         }.items():
             self._state[name] = self._state[name] + value if name in self._state else value
 
     def sums(self) -> dict[str, Tensor]:
-        """Counts and sums of spectra, of each side and set."""
+        """Counts and sums of spectra, of each side, set and group."""
         return dict(self._state)
 
     def load_sums(self, sums: Mapping[str, Tensor]) -> None:
@@ -103,26 +125,32 @@ class PSD(Metric):
 
     def figures(self) -> list[Figure]:
         """A figure for each frame."""
-        real, generated = (self._spectra(side) for side in self.sides)
+        shown = self._state["real/sum"].shape[1]
         size = self._state["real/size"] / self._state["real/count"].sum()
-        left_out = list(self.frames[real[0].shape[0] :]) if list(self.frames) == sorted(self.frames) else []
-        figures = []
-        for place, frame in enumerate(sorted(self.frames)[: real[0].shape[0]]):
-            decibels = 10 * torch.log10((generated[0][place, 1:] + 1e-20) / (real[0][place, 1:] + 1e-20))
-            detail = {
-                "frame": frame,
-                "frequency": frequencies(*map(round, size.tolist())),
-                "real": real[0][place].tolist(),
-                "generated": generated[0][place].tolist(),
-                "real_std": real[1][place].tolist(),
-                "generated_std": generated[1][place].tolist(),
-                "left_out": left_out,
-            }
-            figures.append(Figure(name="psd", value=float(decibels.abs().mean()), detail=detail))
-        return figures
+        return [self._figure(place, list(map(round, size.tolist())), shown) for place in range(shown)]
 
-    def _spectra(self, side: Side) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation over the sets that have videos, ``(frames, R)`` each."""
-        counts = self._state[f"{side}/count"]
-        sets = self._state[f"{side}/sum"][counts > 0] / counts[counts > 0][:, None, None]
-        return sets.mean(0), sets.std(0) if len(sets) > 1 else torch.zeros_like(sets[0])
+    def _figure(self, place: int, size: Sequence[int], shown: int) -> Figure:
+        def distance(without: int | None) -> float:
+            real, generated = (self._mean(side, without)[place, 1:] + LEAST for side in self.sides)
+            return float(10 * torch.log10(generated / real).abs().mean())
+
+        counts = self._state["real/count"] + self._state["generated/count"]
+        value, interval = jackknife(distance, counts.reshape(SETS, GROUPS).sum(0) > 0)
+        detail: dict[str, Any] = {"frame": self.frames[place], "frequency": frequencies(*size)}
+        for side in self.sides:
+            detail[side] = self._mean(side)[place].tolist()
+            detail[f"{side}_std"] = self._deviation(side)[place].tolist()
+        detail["left_out"] = list(self.frames[shown:])
+        return Figure(name="psd", value=value, interval=interval, detail=detail)
+
+    def _mean(self, side: Side, without: int | None = None) -> Tensor:
+        """Mean spectra of all videos, or of all but a group's: ``(frames, R)``."""
+        kept = torch.arange(ROWS) % GROUPS != (-1 if without is None else without)
+        return self._state[f"{side}/sum"][kept].sum(0) / self._state[f"{side}/count"][kept].sum()
+
+    def _deviation(self, side: Side) -> Tensor:
+        """Standard deviation over the sets that have videos: ``(frames, R)``."""
+        by_set = [torch.arange(ROWS) % SETS == number for number in range(SETS)]
+        sums, counts = self._state[f"{side}/sum"], self._state[f"{side}/count"]
+        means = [sums[own].sum(0) / counts[own].sum() for own in by_set if counts[own].sum() > 0]
+        return torch.stack(means).std(0) if len(means) > 1 else torch.zeros_like(means[0])

@@ -68,6 +68,9 @@ def _generate(graph: StageGraph, stage: Stage) -> None:
     """The generator makes the window, and the other lengths that it is run at (section 3.2)."""
     with _META:
         generator = build_generator(graph, stage)
+    if stage.training_clip != stage.clip and generator.field_of_view.future is None:
+        what = "makes each frame of all others (as attention over time does), so a window would be no part of the whole"
+        raise InputError.of("", what, "no window, or a generator that looks only so many frames ahead")
     z = torch.zeros(_BATCH, generator.noise_dim, device=_META)
     video = generator(z, _labels(graph), _low_resolution(stage))
     if not isinstance(video, Tensor) or tuple(video.shape) != stage.training_clip.shape(_BATCH):

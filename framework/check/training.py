@@ -30,24 +30,60 @@ def check_training(experiment: Experiment, findings: Findings) -> None:
             else:
                 _check(training, stage.training, where, findings)
         if findings.sound("training", where):
-            _check_best(experiment, stage, findings)
+            _check_best(experiment, stage, _measured(experiment, stage, findings), findings)
+        if stage.source is None and stage.training.get("prefix_bank") is not None and findings.sound(where):
+            findings.add(f"{where}.prefix_bank", "a base stage has no source to keep videos of", "null")
+    if experiment.training.prefix_bank is not None and findings.sound("training"):
+        _check_bank(experiment, findings)
 
 
-def _check_best(experiment: Experiment, stage: Stage, findings: Findings) -> None:
+def _check_bank(experiment: Experiment, findings: Findings) -> None:
+    """That some stage has a source whose videos could be kept; a base stage goes without, whatever is said for all."""
+    stages = experiment.graph.stages
+    if stages and not any(stage.source or not findings.sound(f"{stage_path(stage)}.source") for stage in stages):
+        findings.add("training.prefix_bank", "no stage has a source to keep videos of", "null")
+
+
+def _measured(experiment: Experiment, stage: Stage, findings: Findings) -> list[str] | None:
+    """The names of what is measured while the stage trains; refuses what its videos can never be measured by.
+
+    None where a metric cannot be made; what is wrong with its name or options is said elsewhere.
+    """
+    training, frames = experiment.training_of(stage), stage.clip.frames
+    if any(METRICS.check(component, "") for component in training.evaluate):
+        return None
+    source = next((each.clip.frames for each in experiment.graph.stages if each.name == stage.source), frames)
+    given = {
+        "classes": experiment.graph.classes,
+        "window": stage.training_clip.frames,
+        "time": max(1, frames // source),
+    }
+    names: list[str] | None = []
+    for number, component in enumerate(training.evaluate):
+        where = f"{stage_path(stage)}.training.evaluate[{number}]"
+        metric = findings.attempt(where, partial(METRICS.build, component, where, **given))
+        if metric is None:
+            names = None
+            continue
+        if metric.needs_low and stage.source is None:
+            findings.add(where, f"{component.type} compares videos with what they were made of; this is a base stage")
+        elif frames < metric.min_frames:
+            what = f"{component.type} needs {metric.min_frames} frames, the videos have {frames}"
+            findings.add(where, what, "longer clips, or not in this stage")
+        names = None if names is None else [*names, *metric.names_in(frames)]
+    return names
+
+
+def _check_best(experiment: Experiment, stage: Stage, measured: list[str] | None, findings: Findings) -> None:
     """That the metric whose best checkpoint is kept is one that the stage will have."""
     training = experiment.training_of(stage)
     name = (training.keep_best or "").partition(":")[2]
-    if not name:
+    if not name or measured is None:
         return
     names = ["loss_D", "loss_G", "grad_norm_D", "grad_norm_G", "lr_generator", "lr_discriminator"]
     names += [f"{discriminator}/{side}" for discriminator in stage.discriminators for side in ("real", "fake")]
     names += ["r1"] * (training.r1 > 0) + ["skipped"] * (training.on_divergence == "skip")
-    window = stage.training_clip.frames
-    for metric in training.evaluate:
-        built = findings.attempt(
-            "training.evaluate", partial(METRICS.build, metric, window=window, time=1, classes=None)
-        )
-        names += built.names if built is not None else [name]  # what is wrong with it is said elsewhere
+    names += measured
     if name not in names:
         own = f"{stage_path(stage)}.training" if "keep_best" in stage.training else "training"
         findings.take(InputError.unknown(f"{own}.keep_best", f"metric of {stage.name}", name, names))

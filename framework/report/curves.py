@@ -42,8 +42,8 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
     return found, None
 
 
-def curves(lines: Sequence[dict[str, Any]]) -> Html:
-    """Losses beside the discriminators' scores of real (solid) and of generated videos (dashed)."""
+def curves(lines: Sequence[dict[str, Any]], stage: str) -> Html:
+    """A stage's losses beside its discriminators' scores of real (solid) and of generated videos (dashed)."""
     iterations = [line["iteration"] for line in lines]
     scores = sorted({name for line in lines for name in line if name.endswith(("/real", "/fake"))}, reverse=True)
     figure = Figure(figsize=(9.5, 2.9), layout="constrained")
@@ -69,7 +69,7 @@ def curves(lines: Sequence[dict[str, Any]]) -> Html:
             spine.set_color(INK)
         if axis.get_lines():
             axis.legend(fontsize=8, labelcolor=INK, frameon=False)
-    return as_svg(figure, "Losses and scores over the iterations")
+    return as_svg(figure, f"Losses and scores of {stage} over the iterations")
 
 
 def as_svg(figure: Figure, label: str) -> Html:

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import torch
+from mmengine.device import get_device
 from torch import Tensor
 
 from datasets.encode import write_video
@@ -35,8 +36,8 @@ class Shown:
 def sample_films(trained: Trained, shown: Shown) -> Html:
     """For every stage what it generates beside real videos of its clip, all of one duration."""
     numbers, classes = range(shown.samples), trained.classes
-    cascade = open_cascade(trained).cascade
-    labels = None if classes is None else torch.arange(shown.samples) % len(classes)
+    cascade = open_cascade(trained).cascade.to(get_device())
+    labels = None if classes is None else torch.arange(shown.samples, device=cascade.device) % len(classes)
     videos = cascade.videos(sample_noise(cascade, shown.seed, numbers, shown.sigma), labels)
     columns = min(4, shown.samples)
     longest = max(stage.clip.frames for stage in trained.stages)

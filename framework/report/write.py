@@ -115,7 +115,7 @@ def _training(run: RunFolder, experiment: Experiment) -> Html:
     parts = []
     for stage in experiment.graph.order():
         lines, note = read_metrics(run.metrics(stage.name))
-        drawn = curves(lines) if len(lines) > 1 else missing("Fewer than two lines of metrics so far.")
+        drawn = curves(lines, stage.name) if len(lines) > 1 else missing("Fewer than two lines of metrics so far.")
         notes = [] if note is None else [missing(note)]
         parts.append(tag("div", tag("h3", stage.name), drawn, *notes, class_="card"))
     return join(parts)

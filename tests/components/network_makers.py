@@ -52,11 +52,18 @@ GENERATORS: dict[str, Callable[[int], nn.Module]] = {
     "separable": lambda size: upsampling(size, attention=(8, size)),
     "convgru": lambda size: upsampling(size, temporal_layer="convgru"),
     "resnet3d": lambda size: upsampling(size, temporal_layer="resnet3d"),
+    "all axes": lambda size: upsampling(size, attention=(8,), attention_axes=("height", "time", "width")),
 }
 DISCRIMINATORS: dict[str, Callable[[int], nn.Module]] = {
     "spatial": lambda size: SpatialDiscriminator(clip_of(size), CLASSES, frames=3, **widths(size)),
     "temporal": lambda size: TemporalDiscriminator(clip_of(size), CLASSES, temporal_pooling=True, **widths(size)),
     "matching": lambda size: MatchingDiscriminator(clip_of(size), VIEW, CLASSES, **widths(size)),
+    "spatial attention": lambda size: SpatialDiscriminator(
+        clip_of(size), CLASSES, frames=3, attention=(size // 2,), **widths(size)
+    ),
+    "matching attention": lambda size: MatchingDiscriminator(
+        clip_of(size), VIEW, CLASSES, attention=(4,), **widths(size)
+    ),
     "timm convnext": lambda size: timm(size, "test_convnext"),
     "timm resnet": lambda size: timm(size, "test_resnet"),
     "timm efficientnet": lambda size: timm(size, "test_efficientnet"),

@@ -9,7 +9,7 @@ from network_makers import DISCRIMINATORS, NETWORKS, backward, buffers, gradient
 from components.layers import held_singular_vectors
 from components.layers.spectral_norm import SpectralNorm
 
-WITHOUT_SAMPLING = ["temporal", "matching"]
+WITHOUT_SAMPLING = ["temporal", "matching", "matching attention"]
 
 
 @pytest.mark.parametrize("name", WITHOUT_SAMPLING)

@@ -18,9 +18,10 @@ from components.layers import GeneratorBlock2d, recompute, reserve_statistics
 
 FRAMES = 4
 SMALL = 8
-TRIED = [name for name in (*GENERATORS, *DISCRIMINATORS) if name not in ("dvd", "convgru", "timm efficientnet")]
-"""All but three whose parts others have, for the time it takes."""
-SAMPLING = [name for name in DISCRIMINATORS if name not in ("temporal", "matching")]
+NOT_TRIED = ("dvd", "convgru", "timm efficientnet", "spatial attention")
+TRIED = [name for name in (*GENERATORS, *DISCRIMINATORS) if name not in NOT_TRIED]
+"""All but four whose parts others have, for the time it takes."""
+SAMPLING = [name for name in DISCRIMINATORS if not name.startswith(("temporal", "matching"))]
 """Break their graph where they draw frames."""
 
 

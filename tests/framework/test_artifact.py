@@ -15,6 +15,7 @@ from framework.artifact import load_cascade, load_link, read_manifest, save_arti
 from framework.build import build_generator
 from framework.checkpoint import file_digest
 from registry import InputError
+from registry.checksum import checksummed
 
 EXPERIMENT = two_stages()
 
@@ -120,7 +121,7 @@ def test_damaged_and_missing_files_are_named(saved, stage, file):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"format": 2}', b'{"format": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"format": 3}', b'{"format": 1}'])
 def test_a_damaged_manifest_is_named(saved, content):
     """Whatever stands in a manifest, it is an error that begins with its path, not a traceback."""
     path = saved / "base/manifest.json"
@@ -161,7 +162,7 @@ def test_another_stages_artifact_is_refused(saved):
 def change(folder, **facts) -> None:
     """Another fact in a manifest."""
     path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    path.write_text(json.dumps(checksummed({**json.loads(path.read_text()), **facts})))
 
 
 def respecify(saved, stage, experiment) -> None:

@@ -758,6 +758,27 @@ class TestNetworks:
         """A generator that does not apply at the other lengths it will be asked for is refused."""
         assert problems_of(spec) == [f"graph.stages.{line}; allowed: a generator of any frames of its clip"]
 
+    def test_attention_over_time_takes_no_window(self):
+        """A window of its videos would be no part of them: one line, of either kind of stage; whole it is sound."""
+
+        def spec(axes, full, base=None):
+            options = GENERATOR | {"attention_axes": axes}
+            return toy(
+                toy_base(generator=use("DVDGenerator", attention=[4], **options), window=base),
+                toy_stage(generator=use("UpsamplingGenerator", attention=[8], **options), window=full),
+            )
+
+        said = (
+            "makes each frame of all others (as attention over time does), so a window would be no part of the whole; "
+            "allowed: no window, or a generator that looks only so many frames ahead"
+        )
+        assert problems_of(spec(["time"], full=4)) == [f"graph.stages.full.generator: {said}"]
+        assert problems_of(spec(["time"], full=None, base=2)) == [f"graph.stages.base.generator: {said}"]
+        check(spec(["time"], full=None))
+        check(spec(["width", "height"], full=4, base=2))
+        source = use("DVDGenerator", attention=[4], attention_axes=["time"], **GENERATOR)
+        check(toy(toy_base(generator=source), toy_stage(window=4)))  # of a source, any window is cut from the whole
+
     def test_at_the_only_length(self):
         """Where nothing has a window, a generator of the whole clip is enough."""
         check(toy(toy_base(generator=use("ToyGenerator", gives="a window")), toy_stage(window=None)))

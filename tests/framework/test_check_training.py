@@ -116,3 +116,35 @@ def test_the_penalty_does_not_go_with_compiled_discriminators(where, full, train
         'allowed: compile=["generator"], or r1=0'
     )
     assert problems_of(with_full({}, r1=1.0, compile=["generator"])) == []
+
+
+@pytest.mark.parametrize(
+    ("stages", "training", "line"),
+    [
+        (
+            [base_stage(training={"prefix_bank": 3}), upsampling_stage()],
+            {},
+            "graph.stages.base.training.prefix_bank: a base stage has no source to keep videos of; allowed: null",
+        ),
+        (
+            [base_stage()],
+            {"prefix_bank": 3},
+            "training.prefix_bank: no stage has a source to keep videos of; allowed: null",
+        ),
+        ([base_stage(), upsampling_stage()], {"prefix_bank": 3}, None),
+        ([base_stage(), upsampling_stage(training={"prefix_bank": 3})], {}, None),
+        ([base_stage(training={"prefix_bank": None}), upsampling_stage()], {"prefix_bank": 3}, None),
+    ],
+)
+def test_a_bank_needs_a_source(stages, training, line):
+    """Said of a base stage, or of an experiment of a base alone; said for all, the base goes without."""
+    spec = small(*stages, training=Training(batch_size=2, **training))
+    assert problems_of(spec) == ([] if line is None else [line])
+    [wrong] = problems_of(data_of(small(), {"training.prefix_bank": 0}))
+    assert wrong.startswith("training.prefix_bank: 0 is not allowed; allowed: int, at least 1")
+
+
+def test_nothing_follows_from_a_wrong_source():
+    """Where it is not known whether a stage has a source, a bank is not complained of."""
+    data = data_of(small(training=Training(batch_size=2, prefix_bank=3)), {"graph.stages.1.source": 3})
+    assert [line.partition(":")[0] for line in problems_of(data)] == ["graph.stages.full.source"]

@@ -11,10 +11,11 @@ from tiny_runs import copy_of, flip_byte, two_stages
 from components.metrics import frechet_distance
 from datasets.base import VideoDataset
 from framework import Clip
+from framework.cascade import Cascade
 from framework.check_data import open_data
 from framework.evaluate import Request, evaluate
 from framework.generate import sample_noise
-from framework.measures import NAMES, make_features
+from framework.measures import NAMES, fewest_of, make_features
 from framework.real_clips import RealClips
 from framework.trained import find, open_cascade
 from registry import METRICS, InputError
@@ -118,12 +119,46 @@ def test_options_of_metrics(trained):
     assert records[0].protocol["metric_options"] == "PSD(frames=[2,3])"
 
 
-def test_per_class(trained):
-    """Each class's figure has its name; four clips of two each are too few for a class, which is said."""
-    with pytest.raises(InputError, match=r"fid: 2 .*class 0.* are too few for features of 2 dimensions"):
-        evaluate(trained.path, Request(metrics=("fid",), features="RandomFeatures(dim=2)", per_class=True))
+def test_per_class(trained, monkeypatch):
+    """Each class's figure has its name; two clips of a class are too few, which is said before any is generated."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Cascade, "videos", None)
+        with pytest.raises(InputError, match=r"--count: FID .* 2 dimensions needs 3 videos of each class, of circle"):
+            evaluate(trained.path, Request(metrics=("fid",), features="RandomFeatures(dim=2)", per_class=True))
     records = evaluate(trained.path, Request(metrics=("fid",), features="RandomFeatures(dim=1)", per_class=True))
     assert [record.label for record in records] == [None, "circle", "cross", "square", "triangle"]
+
+
+def test_the_class_that_fewest_videos_are_of():
+    """Among those that there are videos of."""
+    labels, names = torch.tensor([0, 2, 2, 0, 0, 3, 3, 3]), ("a", "b", "c", "d")
+    assert fewest_of(labels, names) == ("c", 2)
+    assert fewest_of(None, names) is None
+    assert fewest_of(labels, None) is None
+
+
+@pytest.mark.parametrize("classes", [("triangle", "square", "cross", "circle"), ("circle", "cross", "square", "star")])
+def test_a_store_of_other_classes_is_refused(trained, classes, monkeypatch):
+    """Labels are places in a list: videos of one class would be generated to be compared with another's."""
+    dataset = open_data(two_stages())
+    dataset.classes = classes
+    monkeypatch.setattr("framework.evaluate.open_data", lambda _: dataset)
+    with pytest.raises(InputError, match=r"data: class \d is .* there, and .* was trained; allowed: the classes that"):
+        evaluate(trained.path, Request(metrics=("motion",)))
+
+
+def test_lengths_that_the_view_does_not_divide(trained):
+    """Seven frames are made of four of the source: grounding compares the three that the video fills."""
+    [psnr, _] = evaluate(trained.path, Request(metrics=("grounding",), frames=7, count=2))
+    found = find(trained.path)
+    cascade = open_cascade(found, 7).cascade
+    real = RealClips(open_data(found.experiment), found.experiment, found.stages[-1], 7, 0)
+    videos = cascade.videos(sample_noise(cascade, 0, range(2), 1.0), real.labels(range(2)), 7)
+    assert (videos["full"].shape[1], videos["base"].shape[1]) == (7, 4)
+    errors = (videos["full"][:, 0:6:2, :, ::2, ::2] - videos["base"][:, :3]).square().mean(dim=(1, 2, 3, 4))
+    assert psnr.value == pytest.approx(float((10 * (4 / errors).log10()).mean()), rel=1e-4)
+    with pytest.raises(InputError, match="--frames: Grounding needs 2 frames, the videos have 1"):
+        evaluate(trained.path, Request(metrics=("grounding",), frames=1))
 
 
 def test_a_damaged_artifact_is_refused(trained, tmp_path):

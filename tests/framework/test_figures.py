@@ -5,6 +5,7 @@ import json
 import attrs
 import pytest
 
+from framework import figures
 from framework.figures import Record, add_figures, as_text, read_figures, tables
 from registry import InputError
 
@@ -56,6 +57,16 @@ def test_damage_is_named(tmp_path):
     path.write_text('{"metric": "fvd"}\n')
     with pytest.raises(InputError, match=r"figures.jsonl, line 1.value: "):
         read_figures(path)
+
+
+def test_tables_of_many_figures(monkeypatch):
+    """Figures of hundreds of classes are compared by the protocols that there are, not each with each."""
+    asked = []
+    agree = figures._agree
+    monkeypatch.setattr(figures, "_agree", lambda one, other: asked.append(1) or agree(one, other))
+    records = [attrs.evolve(each, label=str(k)) for k in range(100) for each in (FVD, PSD, changed(FVD, sigma=0.5))]
+    assert [len(table.records) for table in tables(records)] == [200, 100]
+    assert len(asked) < 5 * len(records)
 
 
 def test_tables_hold_one_protocol():

@@ -266,7 +266,7 @@ def test_values_are_as_strict_as_specs():
         "graph.stages.base.joint: 1 is not allowed; allowed: true | false",
         f"graph.stages.base.loss: None {component}",
         "graph.stages.full.generator.chanels: 'chanels' is not an option of UpsamplingGenerator; allowed: channels, "
-        "multipliers, temporal_layer, noise_dim, embedding_dim, attention; did you mean 'channels'?",
+        "multipliers, temporal_layer, noise_dim, embedding_dim, attention, attention_axes; did you mean 'channels'?",
         "graph.stages.full.training.itertions: 'itertions' is not a field of Training; "
         f"allowed: {', '.join(FIELDS)}; did you mean 'iterations'?",
         "graph.stages.full.view.views: AreaView() is not allowed; allowed: list of View",

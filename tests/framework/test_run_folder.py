@@ -50,7 +50,7 @@ def test_a_run_describes_itself(run):
     [environment] = json.loads((run.path / "environment.json").read_text())
     assert set(environment) == {"python", "platform", "command", "versions"}
     assert environment["python"] == platform.python_version()
-    names = ("stagewise", "torch", "mmengine", "kornia", "timm", "zarr", "numpy")
+    names = ("stagewise", "torch", "mmengine", "kornia", "timm", "opencv-python", "zarr", "numpy")
     assert environment["versions"] == {name: importlib.metadata.version(name) for name in names}
     assert not list(run.path.glob("*.partial"))
 

@@ -4,10 +4,12 @@ import json
 
 import attrs
 import pytest
+from stage_makers import make_stage
 from tiny_runs import QUICK, run_of, two_stages
 
-from framework import Experiment, use
+from framework import Experiment, stage_evaluation, use
 from framework.check import check
+from framework.check_data import open_data
 from framework.checkpoint import load_checkpoint
 from registry import InputError
 
@@ -67,10 +69,18 @@ def test_training_is_untouched(measured, trained):
         ({"evaluate": (use("PSD", frame=[1]),)}, "training.evaluate[0].frame: 'frame' is not an option of PSD"),
         ({"evaluate": (use("FID"),)}, "training.evaluate_features: is missing: FID compares features"),
         ({"evaluate_features": use("RandomFeature")}, "training.evaluate_features: no feature network is called"),
+        ({"keep_best": "min:psd/2", "evaluate": (use("PSD", frames=[2, 9]),)}, None),
+        ({"keep_best": "min:psd/9", "evaluate": (use("PSD", frames=[2, 9]),)}, "no metric of base is called 'psd/9'"),
+        ({"evaluate": (use("PSD", frames=[9]),)}, "stages.full.training.evaluate[0]: PSD needs 9 frames, the videos"),
+        ({"evaluate": (use("Grounding"),)}, "stages.base.training.evaluate[0]: Grounding compares videos with what"),
+        ({"evaluate": (use("Seams"),)}, "stages.base.training.evaluate[0]: Seams needs 5 frames, the videos have 4"),
     ],
 )
 def test_the_check(changes, says):
-    """What cannot be measured is found with the spec's other mistakes."""
+    """What cannot be measured is found with the spec's other mistakes, not when the stage begins."""
+    if says is None:
+        check(with_training(**{**MEASURED, **changes}))
+        return
     with pytest.raises(InputError) as caught:
         check(with_training(**{**MEASURED, **changes}))
     assert says in str(caught.value)
@@ -88,3 +98,21 @@ def test_what_the_data_shows(changes, says, tmp_path):
     with pytest.raises(InputError) as caught:
         run_of(with_training(**{**MEASURED, **changes}), tmp_path / "run")
     assert says in str(caught.value)
+
+
+def test_batches_are_even(monkeypatch):
+    """Of five videos, at most four at a time, none is normalised by its own statistics alone."""
+    monkeypatch.setattr(stage_evaluation, "BATCH", 4)
+    sizes = []
+    videos = stage_evaluation.current_videos
+
+    def noted(stage, model, training, noise, labels):
+        sizes.append((len(noise[0]), len(labels)))
+        return videos(stage, model, training, noise, labels)
+
+    monkeypatch.setattr(stage_evaluation, "current_videos", noted)
+    experiment = with_training(evaluate=(use("Motion"),), evaluate_videos=5)
+    stage, dataset = experiment.graph["base"], open_data(experiment)
+    model = make_stage(experiment.graph, "base")
+    assert set(stage_evaluation.StageEvaluation(experiment, stage, model, dataset).measure()) == {"motion"}
+    assert sizes == [(3, 3), (2, 2)]

@@ -12,7 +12,9 @@ from test_cascade import inputs, make
 
 from components.clip import Clip, Span
 from components.generators import DVDGenerator, Generator, UpsamplingGenerator
+from components.generators.streaming import regrouped
 from components.layers import SeparableConv3d, batch_statistics
+from components.layers.attention import AxialAttention
 from components.views import NearestView
 from framework.cascade import Cascade, Link
 
@@ -67,6 +69,25 @@ def test_a_base_stage_in_pieces(units, frames, window, seed):
     pieces = list(generator.stream(z, y, None, frames, window))
     assert [piece.shape[1] for piece in pieces[:-1]] == [window] * (len(pieces) - 1)
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [("time",), ("height", "width", "time")])
+@torch.no_grad()
+def test_attention_over_time_makes_a_video_in_one_piece(axes):
+    """Of a base and of an upsampling stage, at another length than the clip's too: all frames at once, the same."""
+    options = {"channels": 2, "multipliers": (2, 2), "noise_dim": 4, "embedding_dim": 3}
+    options |= {"attention": (8,), "attention_axes": axes}
+    torch.manual_seed(0)
+    base = ready(DVDGenerator(Clip(4, 8, 8), 3, **options), 6, None, 3)
+    view = NearestView(time=2, space=2)
+    upper = ready(UpsamplingGenerator(Clip(4, 8, 8), view, 3, **options), 6, Clip(3, 4, 4), 3)
+    z, y, x_l = torch.randn(2, 4).double(), torch.tensor([0, 2]), torch.rand(2, 3, 3, 4, 4).double()
+    for generator, low, pieces in ((base, None, None), (upper, x_l, x_l.split(1, dim=1))):
+        for module in generator.eval().double().modules():
+            if isinstance(module, AxialAttention):
+                torch.nn.init.constant_(module.gain, 0.5)
+        [streamed] = generator.stream(z, y, pieces, 6, 2)
+        torch.testing.assert_close(streamed, generator(z, y, low, Span.whole(6)), atol=1e-9, rtol=1e-9)
 
 
 class Halo(UpsamplingGenerator):
@@ -154,3 +175,47 @@ def test_the_buffers_do_not_grow(monkeypatch):
     with batch_statistics(generator):
         assert sum(piece.shape[1] for piece in generator.stream(z, y, source, 400, 6)) == 400
     assert max(seen) <= 6 + 2
+
+
+@given(sizes=st.lists(st.integers(0, 7), max_size=8), frames=st.integers(1, 6))
+def test_pieces_of_one_size(sizes, frames):
+    """The same frames in the same order, in pieces of as many as asked for: small ones are put together."""
+    video = torch.arange(sum(sizes)).float()[None, :, None, None, None]
+    found = [piece[0, :, 0, 0, 0] for piece in regrouped(torch.split(video, sizes, dim=1), frames)]
+    assert [len(piece) for piece in found[:-1]] == [frames] * (len(found) - 1)
+    assert [value for piece in found for value in piece.tolist()] == list(range(sum(sizes)))
+
+
+@torch.no_grad()
+def test_frames_that_come_one_by_one_cost_no_more():
+    """As those of a decoder do: a temporal layer computes as many frames as when they come in windows."""
+    generator = upsampling("separable", 2, 2, 24, 0)
+    z, y, x_l = torch.randn(1, 4).double(), torch.tensor([0]), torch.rand(1, 12, 3, 4, 4).double()
+    counts = []
+    for size in (1, 3):
+        computed = []
+        handles = [
+            layer.register_forward_pre_hook(lambda _, given, computed=computed: computed.append(given[0].shape[1]))
+            for layer in generator.modules()
+            if isinstance(layer, SeparableConv3d)
+        ]
+        assert sum(piece.shape[1] for piece in generator.stream(z, y, x_l.split(size, dim=1), 24, 6)) == 24
+        counts.append(sum(computed))
+        for handle in handles:
+            handle.remove()
+    assert counts[0] == counts[1]
+
+
+def test_no_more_of_a_source_is_asked_for_than_is_needed():
+    """A long film of which a few frames are wanted is not decoded to its end."""
+    generator = upsampling("separable", 1, 2, 4, 0)
+    asked = []
+
+    def source():
+        for number in range(50):
+            asked.append(number)
+            yield torch.zeros(1, 1, 3, 4, 4).double()
+
+    with torch.no_grad():
+        list(generator.stream(torch.randn(1, 4).double(), torch.tensor([0]), source(), 4, 2))
+    assert len(asked) == 2

@@ -9,7 +9,7 @@ from ranks import results, started
 from torch import distributed
 
 from components.ranks import rank, world
-from framework.together import any_rank, mean_over_ranks, on_first, together, which
+from framework.together import any_rank, mean_over_ranks, on_first, sum_over_ranks, together, which
 from registry import InputError, Problem
 from registry.errors import AgreedError, Stopped
 
@@ -131,6 +131,18 @@ def test_flags_and_means(tmp_path):
     table = [1e8, 1.0, -1e8]  # in single precision the one is lost
     came = results(_decide, 3, tmp_path / "ranks", table)
     assert came == [([True, False, True, True], {"a": 1 / 3, "b": 1.0})] * 3
+
+
+def _sums():
+    own = {"all": torch.full((2,), 10.0 ** rank(), dtype=torch.float64)}
+    return {
+        name: value.tolist() for name, value in sum_over_ranks(own | ({"one": own["all"]} if rank() else {})).items()
+    }
+
+
+def test_sums(tmp_path):
+    """Of what all ranks have and of what some have; all come to have the same."""
+    assert results(_sums, 3, tmp_path / "ranks") == [{"all": [111.0, 111.0], "one": [110.0, 110.0]}] * 3
 
 
 def test_one_process_needs_no_group():

@@ -283,6 +283,11 @@ PARTS = {
     },
     "convgru": generator_with(temporal_layer="convgru"),
     "resnet3d and attention": generator_with(temporal_layer="resnet3d", attention=[8]),
+    "attention over time": {
+        "window": None,
+        **generator_with(attention=[8], attention_axes=["time", "width"]),
+        "discriminators": {"matching": use("MatchingDiscriminator", **DISCRIMINATOR, attention=[4])},
+    },
     "a timm backbone": {
         "discriminators": {
             "spatial": use("TimmDiscriminator", backbone="test_convnext", frames=2),

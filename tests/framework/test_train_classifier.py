@@ -23,7 +23,7 @@ from framework import ClassifierExperiment, ClassifierTraining, Clip, classifier
 from framework.classifier_data import held_out_clips, open_labelled
 from framework.classifier_model import ClassifierModel
 from framework.generate import Request, generate
-from framework.measures import refuse_unmeasurable
+from framework.measures import Compared, refuse_unmeasurable
 from framework.train_classifier import train_classifier
 from registry import METRICS, InputError
 from registry.cli import REQUEUE
@@ -292,4 +292,4 @@ def test_metrics_refuse_videos_of_another_stride(classified):
     features, metric = InDomainFeatures(path=classified.path), METRICS.build(use("FID"), classes=None, window=4, time=1)
     for stride, said in ((2, "^features: .*trained on clips of stride 1, the videos have stride 2"), (1, "^count: ")):
         with pytest.raises(InputError, match=said):
-            refuse_unmeasurable(metric, features, 4, 2, upsamples=False, stride=stride)
+            refuse_unmeasurable(metric, features, Compared(frames=4, count=2, stride=stride, time=None))

@@ -2,18 +2,21 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
-from tiny_runs import copy_of, flip_byte
+from tiny_runs import copy_of, flip_byte, run_of, two_stages
 
 from components.clip import Span
 from components.layers import Timeline
+from framework import use
 from framework.generate import Request, generate, sample_noise
 from framework.other_lengths import estimate_for
 from framework.statistics import note_path
 from framework.trained import find, open_cascade
 from registry import InputError
+from registry.checksum import checksummed
 
 
 @pytest.fixture
@@ -52,6 +55,7 @@ def test_an_artifact_generates_by_itself(run, tmp_path):
         ("source/generator.safetensors", "does not match the digest"),
         ("source/spec.json", "does not match the digest"),
         ("source/manifest.json", "was trained on another artifact|is damaged|format|is not|unknown"),
+        ("manifest.json", "is damaged"),
     ],
 )
 def test_a_broken_chain_is_refused(run, tmp_path, file, says):
@@ -70,9 +74,51 @@ def test_a_source_of_another_training_is_refused(run, tmp_path):
     alone = tmp_path / "elsewhere"
     shutil.copytree(run.artifact("full"), alone)
     manifest = alone / "source" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "iterations": 5}))
+    manifest.write_text(json.dumps(checksummed({**json.loads(manifest.read_text()), "iterations": 5})))
     with pytest.raises(InputError, match=r"was trained on another artifact than the one in .*source"):
         find(alone)
+
+
+def test_no_bit_of_the_last_manifest_may_change(run):
+    """No other artifact names its digest: it has one of its own."""
+    alone = run.artifact("full")
+    find(alone)
+    for place in range(0, (alone / "manifest.json").stat().st_size, 9):
+        flip_byte(alone / "manifest.json", place)
+        with pytest.raises(InputError):
+            find(alone)
+        flip_byte(alone / "manifest.json", place)
+    find(alone)
+
+
+@pytest.mark.parametrize("name", ["generator.safetensors", "spec.json"])
+def test_a_manifest_names_the_digest_of_every_file(run, name):
+    """A file that no digest speaks of is not read, whatever the checksum says."""
+    path = run.artifact("full") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["digests"][name]
+    path.write_text(json.dumps(checksummed(manifest)))
+    with pytest.raises(InputError, match=f"manifest.json: has no digest of {name}"):
+        find(run.artifact("full"))
+
+
+def test_nothing_of_a_changed_spec_is_run(run, tmp_path, monkeypatch):
+    """Modules that a spec names are imported once its digest is verified, not before."""
+    (tmp_path / "not_asked_for.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = run.artifact("full") / "spec.json"
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "imports": ["not_asked_for"]}))
+    with pytest.raises(InputError, match="does not match the digest"):
+        find(run.artifact("full"))
+    assert "not_asked_for" not in sys.modules
+
+
+def test_an_artifact_of_something_else(run):
+    """A classifier's, for instance, is named for what it is."""
+    path = run.artifact("full") / "manifest.json"
+    path.write_text(json.dumps({"kind": "classifier", "format": 1}))
+    with pytest.raises(InputError, match="holds a classifier, not a stage of a cascade"):
+        find(run.artifact("full"))
 
 
 def test_other_lengths_begin_as_the_trained_one(run):
@@ -84,6 +130,23 @@ def test_other_lengths_begin_as_the_trained_one(run):
     torch.testing.assert_close(long["base"][:, :4], short["base"])
     assert said["base"] == "of 4 frames, for 20 (frame 4 held), 3 passes of 4"
     assert said["full"].startswith("of 8 frames, for 40 (frame ")
+
+
+def test_attention_over_time_feels_both_ends(tmp_path):
+    """Its other lengths take half of the timesteps from the beginning and half from the end, however long."""
+    experiment = two_stages(iterations=1)
+    base = experiment.graph["base"]
+    options = {**base.generator.options, "attention": [4], "attention_axes": ["time"]}
+    experiment = experiment.with_stage("base", generator=use("DVDGenerator", **options))
+    run_of(experiment, tmp_path / "run", only="base")
+    loaded = open_cascade(find(tmp_path / "run", "base"), 10)
+    assert loaded.statistics["base"] == "of 4 frames, for 10 (frame 2 held), 3 passes of 4"
+    [link] = loaded.cascade.links
+    assert Timeline(4, 10, 4).rows(0, 10).tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 2, 3]
+    video = loaded.cascade.videos(sample_noise(loaded.cascade, 0, range(2), 1.0), torch.tensor([0, 1]), 10)["base"]
+    with torch.no_grad():
+        noise = sample_noise(loaded.cascade, 0, range(2), 1.0)
+        torch.testing.assert_close(link.generator(noise[0], torch.tensor([0, 1]), None, Span.whole(10)), video)
 
 
 def test_statistics_of_a_length_are_estimated_and_kept(run):
@@ -124,7 +187,10 @@ def test_statistics_that_do_not_belong_are_refused(run):
         videos(run.path, 12)
     flip_byte(full.with_suffix(".safetensors"))
     note = json.loads(full.read_text())
-    full.write_text(json.dumps({**note, "artifact": "0" * 64}))
+    full.write_text(json.dumps({**note, "passes": 200}))
+    with pytest.raises(InputError, match="does not match its own checksum"):
+        videos(run.path, 12)
+    full.write_text(json.dumps(checksummed({**note, "artifact": "0" * 64})))
     with pytest.raises(InputError, match="belongs to another artifact"):
         videos(run.path, 12)
     full.write_text(json.dumps(note))
@@ -134,6 +200,38 @@ def test_statistics_that_do_not_belong_are_refused(run):
         videos(run.path, 12)
     estimate_for(run.path, 12, passes=1, batch=2)
     videos(run.path, 12)
+
+
+def test_damaged_statistics_are_estimated_anew(run):
+    """The advice to run the step again helps."""
+    estimate_for(run.path, 12, passes=1, batch=2)
+    tensors = note_path(run.artifact("full"), 12).with_suffix(".safetensors")
+    whole = tensors.read_bytes()
+    flip_byte(tensors)
+    estimate_for(run.path, 12, passes=1, batch=2)
+    assert tensors.read_bytes() == whole
+
+
+def test_statistics_go_along_with_an_artifact(run, tmp_path):
+    """Estimated in a run, they are in the copies of sources as well: the last folder alone makes the same videos."""
+    early = shutil.copytree(run.artifact("full"), tmp_path / "early")
+    estimate_for(run.path, 12, passes=1, batch=2)
+    expected, said = videos(run.path, 12)
+    alone = tmp_path / "elsewhere"
+    shutil.move(run.artifact("full"), alone)
+    shutil.rmtree(run.path)
+    found, also = videos(alone, 12)
+    assert also == said
+    for name, video in expected.items():
+        assert torch.equal(found[name], video)
+    estimate_for(early, 12, passes=1, batch=2)  # in an artifact alone they come out the same
+    assert torch.equal(videos(early, 12)[0]["full"], expected["full"])
+
+
+def test_statistics_where_frames_come_from_elsewhere(run):
+    """Upsampling real frames, the later stage has those of its length, estimated on its source's."""
+    estimate_for(run.path, 12, passes=1, batch=2)
+    assert open_cascade(find(run.path), 12, after="base").statistics == {"full": "of 12 frames, 1 passes of 2"}
 
 
 def test_estimated_statistics_are_the_moments_of_many_passes(run):

@@ -546,3 +546,21 @@ def test_the_best_of_an_unknown_metric_is_refused(tmp_path):
     assert "temporal/real" in line
     assert line.endswith("did you mean 'loss_D'?")
     assert not list((tmp_path / "run").rglob("*.pt"))
+
+
+def test_the_penalty_reaches_through_attention(tmp_path):
+    """Discriminators with attention have gradients of gradients when asked for; recomputed, they are the same bits."""
+    attention = {"attention": [4]}
+    discriminators = {
+        "spatial": use("SpatialDiscriminator", **DISCRIMINATOR, **attention),
+        "temporal": use("TemporalDiscriminator", **DISCRIMINATOR, **attention),
+    }
+    runs = [
+        run_of(
+            two_stages(full={"discriminators": discriminators}, r1=0.5, activation_checkpointing=recomputed),
+            tmp_path / str(recomputed),
+        )
+        for recomputed in (False, True)
+    ]
+    assert_same(*runs, stages=("full",))
+    assert all(line["r1"] > 0 for line in metrics_of(runs[0], "full"))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from components.discriminators.sampling import sample_frames
 from components.discriminators.trunk import DiscriminatorTrunk
+from registry import InputError
 
 
 def convolve(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> Tensor:
@@ -42,6 +43,61 @@ def test_trunk_is_the_papers_network(blocks_3d: int) -> None:
             if name.endswith("bias"):
                 nn.init.uniform_(parameter)
         torch.testing.assert_close(trunk(x), reference(trunk, x, [True, True, False]))
+
+
+def attended(layer: nn.Module, x: Tensor) -> Tensor:
+    """Each axis in turn, by softmax over all pairs of its places: ``(B, T, C, H, W)``."""
+    for axis, part in layer.layers.items():
+        line = {"time": 1, "height": 3, "width": 4}[axis]
+        tokens = x.movedim((line, 2), (3, 4))
+        q, k, v = (tokens @ each.weight.T for each in (part.to_queries, part.to_keys, part.to_values))
+        mixed = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v
+        x = x + part.gain * (mixed @ part.to_output.weight.T).movedim((3, 4), (line, 2))
+    return x
+
+
+@pytest.mark.parametrize(("blocks_3d", "axes"), [(0, ["height", "width"]), (1, ["height", "width", "time"])])
+def test_attention_follows_the_blocks_of_its_resolutions(blocks_3d: int, axes: list[str]) -> None:
+    """Frames on their own attend within themselves, networks that begin 3-D over time too, after 2-D blocks as well."""
+    options = {"channels": 2, "multipliers": (1, 2, 2), "blocks_3d": blocks_3d}
+    trunk = DiscriminatorTrunk(3, (16, 16), **options, attention=(8, 4)).double().eval()
+    assert {key: list(layer.layers) for key, layer in trunk.attention.items()} == dict.fromkeys("012", axes)
+    x = torch.rand(2, 3, 3, 16, 16, dtype=torch.double) * 2 - 1
+    blocks = [*trunk.blocks_3d, *trunk.blocks_2d]
+    with torch.no_grad():
+        plain = trunk(x)
+        for name, parameter in trunk.named_parameters():
+            if name.endswith("gain"):
+                nn.init.constant_(parameter, 0.8)
+        expected = x
+        for index, block in enumerate(blocks):
+            layer = trunk.attention[str(index)]
+            if index < blocks_3d:
+                expected = attended(layer, block(expected.transpose(1, 2)).transpose(1, 2))
+            else:
+                expected = attended(layer, torch.stack([block(frame) for frame in expected.unbind(1)], dim=1))
+        torch.testing.assert_close(trunk(x), expected.clamp(min=0).sum(dim=(-2, -1)))
+    assert not torch.allclose(trunk(x), plain)
+    first = DiscriminatorTrunk(3, (16, 16), **options, attention=(8,))
+    assert list(first.attention) == ["0"]
+
+
+def test_attention_is_nothing_at_first() -> None:
+    """With gains of zero the features are those of the trunk without it, which has no other weights."""
+    trunk = DiscriminatorTrunk(3, (8, 8), channels=2, multipliers=(1, 2), blocks_3d=1, attention=(4,)).eval()
+    bare = DiscriminatorTrunk(3, (8, 8), channels=2, multipliers=(1, 2), blocks_3d=1).eval()
+    missing = bare.load_state_dict(trunk.state_dict(), strict=False)
+    assert missing.missing_keys == []
+    assert {key.partition(".")[0] for key in missing.unexpected_keys} == {"attention"}
+    x = torch.rand(1, 3, 3, 8, 8)
+    assert torch.equal(trunk(x), bare(x))
+
+
+@pytest.mark.parametrize("attention", [(16,), (8, 2)])
+def test_attention_where_no_block_ends_is_refused(attention: tuple[int, ...]) -> None:
+    """The input's own resolution is no block's output; the error lists those that are."""
+    with pytest.raises(InputError, match=r"^attention: no block's output is (16x16|2x2); allowed: 4, 8$"):
+        DiscriminatorTrunk(3, (16, 16), channels=1, multipliers=(1, 1, 1), attention=attention)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,20 @@ def timm(classes: int | None = None) -> Discriminator:
     return TimmDiscriminator(CLIP, classes, backbone="test_convnext", frames=4)
 
 
+def test_attention_looks_at_other_frames_in_temporal_networks_alone() -> None:
+    """A spatial score hangs on one frame still; a temporal and a matching one on all frames of the clip."""
+    options = {**SMALL, "attention": (4,)}
+    makers = (SpatialDiscriminator(CLIP, frames=10, **options), TemporalDiscriminator(CLIP, **options))
+    for network in (*makers, MatchingDiscriminator(CLIP, VIEW, **options)):
+        for module in network.eval().modules():
+            if hasattr(module, "gain"):
+                torch.nn.init.constant_(module.gain, 0.5)
+        x = videos(batch=1).requires_grad_()
+        (gradient,) = torch.autograd.grad(network(x, x_l=VIEW(videos(batch=1)))[0, 0], x)
+        frames = int((gradient[0].abs().sum(dim=(1, 2, 3)) > 0).sum())
+        assert frames == {SpatialDiscriminator: 1, TemporalDiscriminator: 10, MatchingDiscriminator: 5}[type(network)]
+
+
 EVERY = pytest.mark.parametrize("make", [spatial, temporal, matching, timm])
 
 
@@ -245,6 +259,8 @@ def test_wrong_low_resolution_videos_are_refused(x_l: Tensor | None) -> None:
         (SpatialDiscriminator, {"multipliers": ()}, "multipliers"),
         (TemporalDiscriminator, {"pool": 3}, "pool"),
         (TemporalDiscriminator, {"temporal_pooling": True}, "temporal_pooling"),
+        (SpatialDiscriminator, {"attention": (16,)}, "attention"),
+        (TemporalDiscriminator, {"attention": (8,)}, "attention"),
     ],
 )
 def test_impossible_options_are_refused(network: type[Discriminator], options: dict, where: str) -> None:

@@ -13,6 +13,7 @@ from components import Clip
 from components.classifiers import VideoClassifier
 from components.features import InDomainFeatures
 from registry import FEATURES, InputError, use
+from registry.checksum import checksummed
 
 OPTIONS = {"channels": 2, "multipliers": [1, 2]}
 
@@ -33,7 +34,7 @@ def run(tmp_path_factory):
     (artifact / "spec.json").write_text("{}")
     manifest = {
         "kind": "classifier",
-        "format": 1,
+        "format": 2,
         "network": {"type": "VideoClassifier", "options": OPTIONS},
         "clip": {"frames": 4, "height": 8, "width": 8, "channels": 3, "stride": 2},
         "classes": ["cat", "dog"],
@@ -43,7 +44,7 @@ def run(tmp_path_factory):
         "digests": {name: sha256(artifact / name) for name in ("network.safetensors", "spec.json")},
         "versions": {},
     }
-    (artifact / "manifest.json").write_text(json.dumps(manifest))
+    (artifact / "manifest.json").write_text(json.dumps(checksummed(manifest)))
     return folder
 
 
@@ -55,7 +56,7 @@ def artifact(run, tmp_path):
 
 def change(artifact, **changes):
     path = artifact / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps(checksummed({**json.loads(path.read_text()), **changes})))
 
 
 @torch.no_grad()
@@ -126,7 +127,7 @@ def test_other_manifests_are_refused(artifact):
     text = (artifact / "manifest.json").read_text()
     cases = {
         "of something else than a classifier": {"kind": "stage"},
-        "of another format": {"format": 2},
+        "of another format": {"format": 1},
         "names no network.safetensors": {"digests": {}},
         "does not fit VideoClassifier": {"network": {"type": "VideoClassifier", "options": {"channels": 3}}},
         "no classifier is called 'Other'": {"network": {"type": "Other", "options": {}}},
@@ -136,5 +137,7 @@ def test_other_manifests_are_refused(artifact):
         change(artifact, **changes)
         assert said in refusal(artifact)
         (artifact / "manifest.json").write_text(text)
+    (artifact / "manifest.json").write_text(text.replace("0.875", "0.975"))
+    assert "does not match its own checksum" in refusal(artifact)
     (artifact / "manifest.json").write_text(text[:50])
     assert "is damaged" in refusal(artifact)

@@ -19,7 +19,7 @@ def random_videos(*shape: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_features_are_averaged_over_frames() -> None:
+def test_features_are_averaged_over_frames(monkeypatch) -> None:
     """A video's features are the mean of those of its frames, each seen at the backbone's own size."""
     network = TimmFeatures(backbone="test_convnext")
     assert (network.min_frames, network.backbone.size) == (1, (160, 160))
@@ -28,6 +28,8 @@ def test_features_are_averaged_over_frames() -> None:
     features = network(video)
     assert (features.pooled.shape, features.logits) == ((2, network.dim), None)
     torch.testing.assert_close(features.pooled, frames.mean(0))
+    monkeypatch.setattr("components.features.timm_features.FRAMES", 4)  # however few frames are looked at at once
+    torch.testing.assert_close(network(video).pooled, frames.mean(0))
     large = F.interpolate(video[:, 0], (160, 160), mode="bilinear", align_corners=False)
     torch.testing.assert_close(network(large.unsqueeze(1)).pooled, frames[0])
 

@@ -163,6 +163,8 @@ def test_a_base_generator_takes_no_source():
         ((48, 48), {}, r"^clip: 48x48"),
         ((2, 2), {}, r"^clip: 2x2"),
         ((32, 32), {"attention": (4,)}, r"^attention: .*4x4.*8, 16, 32"),
+        ((32, 32), {"attention_axes": ()}, r"^attention_axes: there is none; .*each of height, width, time at most"),
+        ((32, 32), {"attention_axes": ("time", "width", "time")}, r"^attention_axes: time, width, time: one .* twice"),
     ],
 )
 def test_impossible_options_are_refused(size, options, message):

@@ -12,6 +12,8 @@ from components.layers import GeneratorBlock2d
 
 TEMPORAL_LAYERS = st.sampled_from(["separable", "convgru", "resnet3d"])
 SEEDS = st.integers(0, 2**32 - 1)
+AXES = st.none() | st.lists(st.sampled_from(["height", "width", "time"]), min_size=1, unique=True).map(tuple)
+"""Of the attention, if any."""
 MULTIPLIERS = st.lists(st.integers(1, 2), min_size=1, max_size=3).map(tuple)
 
 
@@ -19,6 +21,11 @@ MULTIPLIERS = st.lists(st.integers(1, 2), min_size=1, max_size=3).map(tuple)
 def windows(draw, frames: int) -> Span:
     start = draw(st.integers(0, frames - 1))
     return Span(start, draw(st.integers(start + 1, frames)), frames)
+
+
+def attention(axes: tuple[str, ...] | None) -> dict:
+    """Options for attention after every unit, since all but the first give 8x8."""
+    return {} if axes is None else {"attention": (8,), "attention_axes": axes}
 
 
 def in_window(generator: Generator, inputs: dict, span: Span) -> torch.Tensor:
@@ -36,13 +43,13 @@ def in_window(generator: Generator, inputs: dict, span: Span) -> torch.Tensor:
     space=st.sampled_from([1, 2]),  # x_l comes in at every unit, or at the first one alone
     multipliers=MULTIPLIERS,
     temporal_layer=TEMPORAL_LAYERS,
-    attention=st.booleans(),
+    axes=AXES,
 )
 @torch.no_grad()
-def test_a_window_of_an_upsampled_video(seed, data, frames, time, space, multipliers, temporal_layer, attention):
+def test_a_window_of_an_upsampled_video(seed, data, frames, time, space, multipliers, temporal_layer, axes):
     """Any window, from the frames of x_l that ``source_span`` names, is cut out of the whole video."""
     torch.manual_seed(seed)
-    frames, options = frames * time, {"time": time, "space": space, "attention": (8,) if attention else ()}
+    frames, options = frames * time, {"time": time, "space": space, **attention(axes)}
     span = data.draw(windows(frames))
     generator = make_upsampling(frames, multipliers=multipliers, temporal_layer=temporal_layer, **options)
     inputs = make_inputs(ready(generator, frames), frames)
@@ -51,13 +58,13 @@ def test_a_window_of_an_upsampled_video(seed, data, frames, time, space, multipl
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=SEEDS, data=st.data(), frames=st.integers(1, 7), multipliers=MULTIPLIERS)
+@given(seed=SEEDS, data=st.data(), frames=st.integers(1, 7), multipliers=MULTIPLIERS, axes=AXES)
 @torch.no_grad()
-def test_a_window_of_a_base_video(seed, data, frames, multipliers):
+def test_a_window_of_a_base_video(seed, data, frames, multipliers, axes):
     """Any window of a video of any length is cut out of that video, whatever the training clip's length."""
     torch.manual_seed(seed)
     span = data.draw(windows(frames))
-    generator = ready(make_dvd(frames=3, multipliers=multipliers), frames)
+    generator = ready(make_dvd(frames=3, multipliers=multipliers, **attention(axes)), frames)
     inputs = make_inputs(generator, frames)
     whole = generator(**inputs, span=Span.whole(frames))
     torch.testing.assert_close(in_window(generator, inputs, span), whole[:, span.start : span.stop])
@@ -82,6 +89,24 @@ def test_field_of_view_is_exact(temporal_layer, multipliers, reach):
     differs = (difference.abs().amax(dim=(0, 2, 3, 4)) > 0).nonzero().flatten().tolist()
     first, last = 2 * changed_frame, 2 * changed_frame + 1  # the output frames that repeat it
     assert differs == (list(range(first, frames)) if reach is None else list(range(first - reach, last + reach + 1)))
+
+
+@pytest.mark.parametrize("units", [(1,), (1, 1), (1, 1, 1)])
+@torch.no_grad()
+def test_with_attention_over_time_every_frame_depends_on_every_other(units):
+    """On each frame of x_l, whichever unit it follows; the first unit's comes after x_l too. So says the field."""
+    options = {"channels": 6, "multipliers": units, "attention": (8,), "attention_axes": ("time",)}
+    generator = ready(make_upsampling(6, **options), 6)
+    assert (generator.field_of_view.past, generator.field_of_view.future) == (None, None)
+    assert generator.source_span(Span(2, 3, 6)) == Span.whole(3)
+    inputs = make_inputs(generator, 6)
+    whole = generator(**inputs)
+    for frame in range(3):
+        x_l = inputs["x_l"].clone()
+        x_l[:, frame] *= -1
+        assert ((generator(**{**inputs, "x_l": x_l}) - whole).abs().amax(dim=(0, 2, 3, 4)) > 0).all()
+    assert make_dvd(4, attention=(8,), attention_axes=("time",)).field_of_view.future is None
+    assert make_dvd(4, attention=(8,)).field_of_view.future == 0
 
 
 @torch.no_grad()

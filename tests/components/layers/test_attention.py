@@ -1,11 +1,15 @@
 """Separable self-attention against softmax attention written out line by line."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from components.layers import SeparableAttention
+from components.layers import SeparableAttention, differentiate_twice
+from components.layers.attention import attend
 
+attention_module = sys.modules["components.layers.attention"]
 LINE = {"time": 1, "height": 3, "width": 4}
 """Dimension of ``(B, T, C, H, W)`` that an axis is."""
 
@@ -54,3 +58,64 @@ def test_field_of_view(axes, reach):
     differs = (attention(changed) - attention(x)).abs().amax(dim=(0, 2, 3, 4)) > 0
     assert differs.tolist() == [reach is None, True, reach is None]
     assert (attention.field_of_view.past, attention.field_of_view.future) == (reach, reach)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_gradients(twice):
+    """By finite differences, of the video, every weight and the gain; those of gradients too, when asked for."""
+    attention, x = make(("height", "time")), torch.randn(1, 2, 3, 3, 2, dtype=torch.double, requires_grad=True)
+    names = [name for name, _ in attention.named_parameters()]
+    weights = [value.detach().requires_grad_() for value in attention.parameters()]
+
+    def call(x, *weights):
+        return torch.func.functional_call(attention, dict(zip(names, weights, strict=True)), (x,))
+
+    if twice:
+        differentiate_twice(attention)
+    check = torch.autograd.gradgradcheck if twice else torch.autograd.gradcheck
+    assert check(call, (x, *weights))
+
+
+def test_gradients_of_gradients_are_there_only_when_asked_for():
+    """The fused kernel has none; asked for them, attention gives the same video to rounding."""
+    attention, x = make(("width",)), torch.randn(1, 2, 3, 4, 4, dtype=torch.double, requires_grad=True)
+    fused = attention(x)
+    (slope,) = torch.autograd.grad(fused.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="not implemented"):
+        slope.square().sum().backward()
+    differentiate_twice(attention)
+    plain = attention(x)
+    torch.testing.assert_close(plain, fused)
+    (slope,) = torch.autograd.grad(plain.square().sum(), x, create_graph=True)
+    slope.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_many_lines_are_computed_in_parts(twice, monkeypatch):
+    """With a limit of three in place of 65,535: no call has more lines along a dimension, and nothing changes."""
+    sizes = []
+    for name in ("backend", "written_out"):
+        original = getattr(attention_module, name)
+
+        def spied(q, *rest, original=original, chooses=name == "backend"):
+            if not chooses or not twice:
+                sizes.append((q.shape[0], q.shape[2]))
+            return original(q, *rest)
+
+        monkeypatch.setattr(attention_module, name, spied)
+    q, k, v = (torch.randn(7, 5, 4, 2, dtype=torch.double, requires_grad=True) for _ in range(3))
+    parts, whole = (attend(q, k, v, twice=twice, most=most) for most in (3, 100))
+    assert sizes == [(n, m) for n in (3, 3, 1) for m in (3, 1)] + [(7, 4)]
+    torch.testing.assert_close(parts, whole)
+    slopes = [torch.autograd.grad(each.square().sum(), (q, k, v)) for each in (parts, whole)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_an_impossible_number_of_lines(monkeypatch):
+    """The layer itself keeps to the limit: along time a 256x256 picture has 65,536 lines."""
+    seen = []
+    monkeypatch.setattr(attention_module, "backend", lambda q, *_: lambda q, k, v: (seen.append(q.shape[2]), v)[1])
+    with torch.device("meta"):
+        SeparableAttention(1, ("time",))(torch.zeros(1, 2, 1, 256, 256))
+    assert seen == [65_535, 1]

@@ -56,6 +56,21 @@ def test_covariances_without_full_rank():
     assert float(frechet_distance(zero, torch.zeros(3, 3).double(), v, torch.outer(w, w))) == pytest.approx(5 + 10)
 
 
+@pytest.mark.parametrize("count", [30, 81])
+def test_features_of_low_rank_to_the_last_digits(count):
+    """Of A'A and B'B the trace of the root is the sum of the singular values of AB', which takes no small roots."""
+    random = np.random.default_rng(0)
+    basis = random.normal(size=(80, 80)) * np.logspace(3, 0, 80)[:, None]
+    sides = [random.normal(size=(count, 80)) @ basis for _ in range(2)]
+    means, covs = [x.mean(0) for x in sides], [np.cov(x.T) for x in sides]
+    one, other = ((x - x.mean(0)) / np.sqrt(count - 1) for x in sides)
+    mixed = np.linalg.svd(one @ other.T, compute_uv=False).sum()
+    expected = ((means[0] - means[1]) ** 2).sum() + np.trace(covs[0] + covs[1]) - 2 * mixed
+    found = frechet_distance(*map(torch.from_numpy, (means[0], covs[0], means[1], covs[1])))
+    assert float(found) == pytest.approx(expected, rel=1e-10)
+    assert float(frechet_distance(*map(torch.from_numpy, (means[0], covs[0]) * 2))) < 1e-10 * np.trace(covs[0])
+
+
 def measured(real, generated, batch=7, kind=FID):
     metric = kind()
     for side, features in (("real", real), ("generated", generated)):
@@ -137,7 +152,7 @@ def test_per_class():
     random = torch.Generator().manual_seed(0)
     labels = torch.arange(30) % 2
     real, generated = torch.randn(30, 2, generator=random), torch.randn(30, 2, generator=random)
-    metric = FID(2, per_class=True)
+    metric = FID(3, per_class=True)  # of the third class there is none, and no figure
     metric.update("real", of_features(real, labels=labels))
     metric.update("generated", of_features(generated, labels=labels))
     figures = metric.figures()

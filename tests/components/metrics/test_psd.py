@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.metrics import PSD, luma, radial_psd
-from components.metrics.psd import frequencies
+from components.metrics.psd import LEAST, frequencies
 from registry import InputError
 
 
@@ -97,7 +97,47 @@ def test_sets_and_ranks():
     assert figure.detail["real_std"] == pytest.approx(sets.std(0).tolist())
 
 
+def test_what_is_below_the_noise_of_pixels_does_not_count():
+    """A stripe has no power between its harmonics; noise of a thousandth of a grey value there is no difference."""
+    stripe = torch.ones(4, 1, 3, 16, 16) * (torch.arange(16) % 2 * 2 - 1)
+    noisy = stripe + 1e-5 * torch.randn(stripe.shape, generator=torch.Generator().manual_seed(0))
+    assert measured(stripe, noisy, frames=(1,)).figures()[0].value < 0.1
+    louder = stripe + 0.1 * torch.randn(stripe.shape, generator=torch.Generator().manual_seed(0))
+    assert measured(stripe, louder, frames=(1,)).figures()[0].value > 10
+
+
+def test_frames_in_any_order():
+    """Each figure is that of the frame that it names."""
+    videos = torch.rand(4, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    figures = measured(videos, videos, frames=(8, 1, 8)).figures()
+    assert [figure.detail["frame"] for figure in figures] == [1, 8]
+    for figure in figures:
+        expected = radial_psd(luma(videos[:, figure.detail["frame"] - 1])).mean(0)
+        assert figure.detail["real"] == pytest.approx(expected.tolist())
+
+
+def test_intervals():
+    """That of the jackknife: each tenth of the videos left out, by hand."""
+    videos = torch.rand(25, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    others = blurred(torch.rand(25, 1, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1)
+    [figure] = measured(videos, others, frames=(1,)).figures()
+
+    def distance(chosen):
+        real, generated = (radial_psd(luma(each[chosen, 0])).mean(0)[1:] for each in (videos, others))
+        return float((10 * ((generated + LEAST) / (real + LEAST)).log10()).abs().mean())
+
+    groups = torch.arange(25) % 10
+    left = np.array([distance(groups != group) for group in range(10)])
+    half = 2.262157 * math.sqrt(0.9 * ((left - left.mean()) ** 2).sum())
+    assert figure.value == pytest.approx(distance(groups >= 0))
+    assert figure.interval == pytest.approx((figure.value - half, figure.value + half))
+
+
 def test_frames_that_no_video_has():
     """Where none of the frames is there it is refused."""
+    assert PSD(frames=(9, 4)).min_frames == 4
+    assert PSD(frames=(9, 4)).names_in(8) == ("psd/4",)
+    with pytest.raises(InputError, match="frames: names no frame"):
+        PSD(frames=())
     with pytest.raises(InputError, match="frames: the videos have 3 frames, none of"):
         PSD(frames=(4, 9)).update("real", of_videos(torch.zeros(1, 3, 3, 8, 8)))
