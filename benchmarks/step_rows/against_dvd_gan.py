@@ -88,7 +88,8 @@ def _peak(settings: Settings, spec: str, changes: tuple[str, ...], stage: str, d
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": here},
+        # Large tensors' memory goes back at once: kept for later ones, as by default, it would count as in use.
+        env={**os.environ, "PYTHONPATH": here, "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
     if done.returncode:
         raise RuntimeError(f"{spec} {stage}: {done.stderr.strip().splitlines()[-1]}")
