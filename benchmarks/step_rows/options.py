@@ -97,7 +97,7 @@ def compiled(settings: Settings) -> Iterator[Line]:
 
 
 def smoke(settings: Settings) -> Iterator[Line]:
-    """Whether each option computes what the defaults do, on this device: losses of the first iteration."""
+    """Whether each option gives the losses, and the norms of gradients, that the defaults give on this device."""
     bounds = {"bfloat16": 0.1, "float16": 0.05, "activation checkpointing": 1e-3, "two parts": None}
     experiment = load("quickstart")
     for name, change in table().items():
@@ -148,17 +148,23 @@ def alone(
 
 
 def first_losses_apart(one: StageStep, other: StageStep) -> float:
-    """The largest difference between losses of two fresh steps' first updates, in parts of 1 and themselves.
+    """The largest difference between losses, and norms of gradients, of an iteration, in parts of 1 and themselves.
 
-    Where a loss is scaled its first updates may overflow and be left out: then only the loss before them counts.
+    At learning rates of zero: Adam's first step is as long for a gradient that is rounding as for any other. Norms of
+    scaled gradients that overflow, as they may at first, are not compared.
     """
-    scaled = any(step.optimizers["generator"].state_dict().get("scaler") for step in (one, other))
-    losses = []
+    logs = []
     for step in (one, other):
+        groups = [group for wrapper in step.optimizers.values() for group in wrapper.param_groups]
+        rates = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] = 0.0
         reseed(0, "first")
-        losses.append(step.model.train_step(step.batches[:1], step.optimizers))
-    names = ["loss_D"] if scaled else ["loss_D", "loss_G"]
-    pairs = [[float(log[name]) for log in losses] for name in names]
+        logs.append(step())
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+    names = [name for name in ("loss_D", "loss_G", "grad_norm_D", "grad_norm_G") if all(name in log for log in logs)]
+    pairs = [[float(log[name]) for log in logs] for name in names]
     return max(abs(mine - theirs) / max(1.0, abs(mine)) for mine, theirs in pairs)
 
 
