@@ -3,7 +3,7 @@
 #   make demo    train and sample a small cascade on clips that it draws itself
 #   make test    every test
 #   make check   format, lint, types, layering
-#   make bench   the benchmarks, as ratios
+#   make bench   the benchmarks, as ratios (DVD_GAN=FOLDER: a checkout of the public DVD-GAN to compare with)
 #
 # TORCH is what pip installs as torch. On a machine with another CUDA (or to save the download of CUDA on one
 # without a GPU) name another build, or an index as well:
@@ -49,6 +49,8 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/others dgmr
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --dgmr $(VENV)/others $(if $(DVD_GAN),--dvd-gan $(DVD_GAN))
 	$(BIN)/python benchmarks/frozen_prefix.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"

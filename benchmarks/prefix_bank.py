@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from gpu_training import prepare
 from torch import Tensor
 
 from components.clip import Span
 from datasets import ClipStore
 from framework.adversarial_stage import AdversarialStage
 from framework.batch import Latents
+from framework.cost.step import build_step
 from framework.experiment import Experiment
 from framework.prefix import PrefixSource
 from framework.prefix_bank import About, PrefixBank, write_bank
@@ -37,8 +37,8 @@ WAYS = ("live", "bank", "given")
 class Given:
     """x̂_l for nothing."""
 
-    def __init__(self, shape: Sequence[int]) -> None:
-        self.x_l = torch.rand(*shape) * 2 - 1
+    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+        self.x_l = torch.rand(*shape, device=device) * 2 - 1
 
     def draw(self, batch: int) -> tuple[Sequence[Tensor], Span | None]:
         """Nothing."""
@@ -78,7 +78,8 @@ def main() -> int:
 def row(experiment: Experiment, name: str, arguments: argparse.Namespace) -> str:
     """The stage's row of the table."""
     training = experiment.training_of(experiment.graph[name])
-    step, model = prepare(experiment, name, training, arguments.batch, torch.device("cpu"))
+    step = build_step(experiment, name, training, arguments.batch)
+    model = step.model
     now = time.process_time if arguments.cpu_time else time.perf_counter
     with tempfile.TemporaryDirectory() as folder:
         ways = prefixes(experiment, model, Path(folder), arguments.videos, arguments.batch)
@@ -115,7 +116,8 @@ def prefixes(
     store = ClipStore(str(folder / "bank.zarr"))
     bank = PrefixBank(store, frames, model.device, conditional=classes is not None)
     clip = sources.clip
-    return {"live": live, "bank": bank, "given": Given((batch, frames, clip.channels, clip.height, clip.width))}
+    given = Given((batch, frames, clip.channels, clip.height, clip.width), model.device)
+    return {"live": live, "bank": bank, "given": given}
 
 
 def read_time(bank: PrefixSource, batch: int) -> float:

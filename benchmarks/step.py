@@ -1,0 +1,111 @@
+"""What a training step costs against other ways to the same, all measured in one run, as ratios.
+
+Two ways take turns in one process, and the median of the ratios is printed, with its quartiles. A ratio that
+is below what is asked for says so. A row whose other side is not here says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from clip_store_rows.measuring import MissingError, machine
+from step_rows import against_dvd_gan, loop, options, others, plain, prefix, profile, ranks, utilisation
+from step_rows.line import Line, Settings
+
+ROWS: dict[str, tuple[str, Callable[[Settings], Iterator[Line]]]] = {
+    "plain": ("our step against plain modules", plain.plain),
+    "public": ("against the public DVD-GAN", others.public),
+    "dgmr": ("our ConvGRU against DGMR's", others.dgmr),
+    "prefix": ("what the frozen prefix adds", prefix.prefix),
+    "prefix-operations": ("what it adds at full width", prefix.prefix_operations),
+    "loader": ("waiting for the loader", loop.loader),
+    "overhead": ("around the step", loop.overhead),
+    "ranks": ("from 1 rank to 2", ranks.ranks),
+    "memory": ("against DVD-GAN of the same output", against_dvd_gan.memory),
+    "time": ("against DVD-GAN of the same output", against_dvd_gan.time),
+    "smoke": ("each option computes what the defaults do", options.smoke),
+    "options": ("one option against the defaults", options.options),
+    "compile": ("`torch.compile` against the defaults", options.compiled),
+    "utilisation": ("achieved operations per second", utilisation.utilisation),
+}
+ASKED_FOR = ("smoke", "compile", "utilisation")
+"""Rows that are not measured unless named: tests do the first for CPUs, the next takes minutes, the last is of GPUs."""
+PACKAGES = ("torch", "numpy", "mmengine")
+
+
+def main() -> int:
+    """Measure the rows asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    names = [*ROWS, "profile"]
+    default = [name for name in names if name not in ASKED_FOR]
+    parser.add_argument(
+        "rows", nargs="*", choices=[[], *names], metavar="ROW", help=f"of {', '.join(names)} (default: most)"
+    )
+    parser.add_argument("--runs", type=int, default=5, help="pairs of turns (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU (default: %(default)s)")
+    parser.add_argument("--dvd-gan", type=Path, metavar="FOLDER", help="a checkout of the public DVD-GAN")
+    parser.add_argument("--dgmr", type=Path, metavar="FOLDER", help="a folder into which pip has put dgmr")
+    parser.add_argument("--quick", action="store_true", help="the smallest of everything, to try the rows themselves")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("error: there is no GPU here", file=sys.stderr)
+        return 2
+    torch.set_num_threads(arguments.threads)
+    settings = Settings(
+        device=device,
+        runs=2 if arguments.quick else arguments.runs,
+        quick=arguments.quick,
+        dvd_gan=arguments.dvd_gan,
+        dgmr=arguments.dgmr,
+    )
+    rows = arguments.rows or default
+    print(f"{machine(PACKAGES)}; {card(device)}{torch.get_num_threads()} threads")
+    print()
+    failed = _ratios(settings, [name for name in rows if name in ROWS])
+    if "profile" in rows:
+        print()
+        for line in profile.tables(settings):
+            print(line, flush=True)
+    return failed
+
+
+def card(device: torch.device) -> str:
+    """The GPU that is measured, if one is."""
+    if device.type != "cuda":
+        return ""
+    found = torch.cuda.get_device_properties(device)
+    return f"{found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}; "
+
+
+def _ratios(settings: Settings, rows: list[str]) -> int:
+    """Print the table; returns 1 when a row failed."""
+    failed = 0
+    if rows:
+        print("| row | work | asked for | measured (quartiles) | ours, theirs | losses apart |")
+        print("| --- | --- | --- | --- | --- | --- |")
+    for name in rows:
+        work, measure = ROWS[name]
+        started = time.perf_counter()
+        try:
+            for line in measure(settings):
+                print(f"| {name} | {' | '.join(line.cells())} |", flush=True)
+        except MissingError as missing:
+            print(f"| {name} | {work} | | not measured: {missing} | | |", flush=True)
+        except Exception as error:  # noqa: BLE001  # in its place; the other rows go on
+            failed = 1
+            said = str(error).strip().splitlines() or [""]
+            print(f"| {name} | {work} | | failed: {type(error).__name__}: {said[0]} | | |", flush=True)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

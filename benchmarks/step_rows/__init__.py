@@ -1,0 +1,1 @@
+"""What benchmarks/step.py measures, a file for each kind of question."""
