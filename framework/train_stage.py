@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapperDict
 
 from components import ranks
-from components.layers import recompute, reserve_statistics
+from components.layers import lay_channels_last, recompute, reserve_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
@@ -78,7 +78,7 @@ def build_model(
         data,
         view,
         None if sources is None else sources.to(get_device()),
-        Rules(most_clips=training.clips_per_gpu, r1=training.r1, skip=training.on_divergence == "skip"),
+        Rules.of(training),
     )
     return model, StageClips(dataset, graph, data, derive(experiment.seed, stage.name, "data"))
 
@@ -107,6 +107,7 @@ def arrange(model: AdversarialStage, training: Training) -> None:
         "generator": [model.generator],
         "discriminators": list(model.discriminators.values()),
     }
+    lay_channels_last(model, training.channels_last)
     if training.activation_checkpointing:
         for network in (each for group in networks.values() for each in group):
             recompute(network)

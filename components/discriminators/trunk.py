@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
-from components.layers.folding import fold_time, unfold_time
+from components.layers.folding import fold_time, lying, unfold_time
 from components.layers.precision import widened
 from registry import InputError
 
@@ -47,6 +47,8 @@ class DiscriminatorTrunk(nn.Module):
         halve_time: bool = False,
     ) -> None:
         super().__init__()
+        self.channels_last = True
+        """How features lie in memory. Set by :func:`~components.layers.lay_channels_last`."""
         if not multipliers:
             raise InputError.of("multipliers", "there is no block", allowed="at least one multiplier")
         self.blocks_3d = nn.ModuleList()
@@ -78,6 +80,7 @@ class DiscriminatorTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, T, D)`` of videos ``(B, T, C, H, W)``; T is halved by each 3-D block with ``halve_time``."""
+        x = lying(x, channels_last=self.channels_last)
         if self.blocks_3d:
             x = x.transpose(1, 2)
             for block in self.blocks_3d:
