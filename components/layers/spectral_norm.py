@@ -194,7 +194,7 @@ def _units(vectors: list[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...
     lengths = torch.stack(torch._foreach_norm(vectors)).clamp_min_(SMALLEST_LENGTH)
     sizes = tuple(len(vector) for vector in vectors)
     units = torch.cat(vectors) / lengths[_owners(sizes, lengths.device)]
-    return torch.split(units, sizes), lengths.unbind()
+    return torch.split(units, list(sizes)), lengths.unbind()
 
 
 @lru_cache(maxsize=32)
