@@ -316,6 +316,8 @@ def _generators(x: Tensor) -> list[int]:
 
 def _mean(logs: Sequence[Log]) -> Log:
     """The mean over equal parts of a batch."""
+    if len(logs) == 1:
+        return logs[0]
     return {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
 
 
