@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapperDict
 
 from components import ranks
-from components.layers import lay_channels_last, recompute, reserve_statistics
+from components.layers import fix_weights, lay_channels_last, recompute, reserve_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
@@ -69,6 +69,8 @@ def build_model(
     view = build_stage_view(stage)
     data = StageData(graph, stage, build_data_route(graph, stage), view)
     sources = load_cascade(run.artifacts(experiment), experiment, stage.source) if stage.source else None
+    for link in sources.links if sources else ():
+        fix_weights(link.generator)
     reseed(experiment.seed, stage.name, "weights")
     model = AdversarialStage(
         stage,

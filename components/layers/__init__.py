@@ -12,6 +12,7 @@ from components.layers.recompute import recompute
 from components.layers.separable_conv3d import SeparableConv3d
 from components.layers.spectral_norm import (
     PowerIterations,
+    fix_weights,
     held_singular_vectors,
     settle_singular_vectors,
     spectral_norm,
@@ -36,6 +37,7 @@ __all__ = [
     "conv2d",
     "conv3d",
     "embedding",
+    "fix_weights",
     "fold_time",
     "follow",
     "held_singular_vectors",

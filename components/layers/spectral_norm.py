@@ -147,6 +147,21 @@ def settle_singular_vectors(module: nn.Module, iterations: int = WARM_UP) -> Non
                         part.iterate(layer.original.flatten(1))
 
 
+@torch.no_grad()
+def fix_weights(module: nn.Module) -> None:
+    """Put normalised weights in the place of what they are made of, in a network that does not train any more.
+
+    What it computes in evaluation mode stays as it is, bit for bit, without a division at each forward. The names in
+    its state become those of layers that are not normalised.
+    """
+    was_training = module.training
+    module.eval()
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight")
+    module.train(was_training)
+
+
 class PowerIterations:
     """The power iterations of all normalised weights in ``module`` in one pass, in place of one in each layer.
 

@@ -10,10 +10,10 @@ from itertools import pairwise
 import pytest
 import torch
 from gloo_ranks import on_ranks, share
-from network_makers import NETWORKS, buffers, gradients, loss_weights, make, make_inputs
+from network_makers import GENERATORS, NETWORKS, buffers, gradients, loss_weights, make, make_inputs
 from torch import Tensor, nn
 
-from components.layers import PowerIterations, held_singular_vectors, recompute
+from components.layers import PowerIterations, fix_weights, held_singular_vectors, recompute
 from components.layers.spectral_norm import SpectralNorm
 
 STEPS = 3
@@ -166,3 +166,18 @@ def test_the_written_out_derivative(moving: bool) -> None:
         sigma = u @ weight.flatten(1) @ v
         (expected,) = torch.autograd.grad((weight / sigma * weights).sum(), weight)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_fixed_weights(name: str) -> None:
+    """In evaluation mode the same bits come of weights that were divided once; nothing is left to divide by."""
+    network = make(name)
+    given = make_inputs(name, 2)
+    with torch.no_grad():
+        network(**given)  # statistics
+        expected = network.eval()(**given)
+        modes = [part.training for part in network.modules()]
+        fix_weights(network)
+        assert torch.equal(network(**given), expected)
+    assert norms(network) == []
+    assert not any(modes + [part.training for part in network.modules()])
