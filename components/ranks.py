@@ -13,6 +13,8 @@ from typing import Any
 from torch import Tensor, distributed
 
 _alone = 0
+_among: tuple[int, int] | None = None
+"""Which clip of how many, in this process's share, the first of a batch is; None where a batch is the share."""
 
 
 def rank() -> int:
@@ -38,6 +40,21 @@ def alone() -> Iterator[None]:
         _alone -= 1
 
 
+@contextmanager
+def among(first: int, clips: int) -> Iterator[None]:
+    """For a batch that is a part of this process's share of ``clips`` clips, from its ``first`` on.
+
+    :func:`per_clip` draws for the whole share inside and gives the part its own: where the parts of a share begin
+    with torch's generators in one state, they get what the share would have got as one batch.
+    """
+    global _among
+    before, _among = _among, (first, clips)
+    try:
+        yield
+    finally:
+        _among = before
+
+
 def per_clip(draw: Callable[..., Tensor], batch: int, *shape: int, **options: Any) -> Tensor:
     """Random numbers ``(batch, *shape)`` for the clips of this process's share.
 
@@ -50,4 +67,5 @@ def per_clip(draw: Callable[..., Tensor], batch: int, *shape: int, **options: An
         shape: of what each clip gets.
         options: of ``draw``.
     """
-    return draw(batch * world(), *shape, **options)[rank() :: world()]
+    first, clips = _among or (0, batch)
+    return draw(clips * world(), *shape, **options)[rank() :: world()][first : first + batch]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -18,12 +18,13 @@ from torch.nn.parallel import DistributedDataParallel
 from components import ranks
 from components.discriminators import Discriminator
 from components.generators import Generator
-from components.layers import differentiate_twice, held_singular_vectors
+from components.layers import PowerIterations, differentiate_twice, held_singular_vectors
 from components.losses import AdversarialLoss
 from components.views import View
 from framework.average import WeightAverage
-from framework.batch import Latents, Pair, least_parts, slices, take
+from framework.batch import Latents, Pair, Prefix, least_parts, slices, take
 from framework.cascade import Cascade
+from framework.experiment import Training
 from framework.graph import Stage
 from framework.prefix import LivePrefix, PrefixSource
 from framework.stage_data import StageData
@@ -52,6 +53,24 @@ class Rules:
     """Weight of the R1 penalty; with 0 there is none."""
     skip: bool = False
     """Whether an update that is not finite is undone and left out, instead of ending the training."""
+    one_pass: bool = True
+    """Whether discriminators see real and generated videos in one pass, not in two."""
+    power_iterations: Literal["together", "by layer"] = "together"
+    """Whether the singular vectors of all of a network's layers move in one pass."""
+    prefix: Literal["update", "iteration"] = "update"
+    """How often x̂_l is drawn."""
+
+    @classmethod
+    def of(cls, training: Training) -> Rules:
+        """Those that a training's fields say."""
+        return cls(
+            most_clips=training.clips_per_gpu,
+            r1=training.r1,
+            skip=training.on_divergence == "skip",
+            one_pass=training.one_pass,
+            power_iterations=training.power_iterations,
+            prefix=training.prefix,
+        )
 
 
 class AdversarialStage(nn.Module):
@@ -103,8 +122,9 @@ class AdversarialStage(nn.Module):
         self.average: WeightAverage | None = None
         """Of the generator's weights, kept up with every update where there is one. No module: not in the state."""
         self._undo = Undo(self) if self.rules.skip else None
-        # In a tuple: a module in an attribute of its own would be part of this one, and of its state.
+        # In tuples: a module in an attribute of its own would be part of this one, and of its state.
         self._networks: tuple[nn.Module, nn.Module] = (self.generator, self.discriminators)
+        self._iterations = (PowerIterations(self.generator), PowerIterations(self.discriminators))
 
     @property
     def device(self) -> torch.device:
@@ -126,22 +146,29 @@ class AdversarialStage(nn.Module):
             NotFiniteError: a loss or a gradient is not finite, and ``rules`` do not say to skip it, or many in a row.
         """
         log: Log = {}
+        prefix = None
+        if self.rules.prefix == "iteration" and self.sources is not None:
+            with optim_wrapper["generator"].autocast():
+                prefix = self.draw_prefix(data[-1])
         for batch in data:
-            log.update(self._update(partial(self.update_D, batch, optim_wrapper["discriminator"])))
-        log.update(self._update(partial(self.update_G, data[-1], optim_wrapper["generator"])))
+            log.update(self._update(partial(self.update_D, batch, optim_wrapper["discriminator"], prefix)))
+        log.update(self._update(partial(self.update_G, data[-1], optim_wrapper["generator"], prefix)))
         if self._undo is not None:
             log["skipped"] = torch.tensor(float(self._undo.taken()))
         return log
 
-    def update_D(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer) -> Log:
-        """Teach the discriminators to tell the batch's real videos from fake ones of the same classes."""
-        latents = self.draw(len(batch["label"]))
+    def update_D(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer, prefix: Prefix | None = None) -> Log:
+        """Teach the discriminators to tell the batch's real videos from fake ones.
+
+        The fake ones are of the same classes, or have a ``prefix`` and are of its classes.
+        """
+        latents = self.draw(len(batch["label"]), prefix)
         logs: list[Log] = []
         for part in self._parts(len(batch["label"]), 1):
             with optimizer.autocast():
                 real = self.real(take(batch, part))
                 with torch.no_grad():
-                    fake = self.fake(real.y, latents[part])
+                    fake = self.fake(real.y if prefix is None else _cut(prefix.y, part), latents[part])
                 of_real, of_fake = self.scores(real, fake)
                 loss = self.loss.discriminator(list(of_real.values()), list(of_fake.values()))
                 log = {"loss_D": loss.detach()}
@@ -157,16 +184,18 @@ class AdversarialStage(nn.Module):
         norm = optimizer.finish([log["loss_D"] for log in logs])
         return _with_norm(_mean(logs), "grad_norm_D", norm)
 
-    def update_G(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer) -> Log:
-        """Teach the generator to be taken for real, at as many videos as ``batch`` has, of its classes."""
-        y = self.data.labels(batch, self.device)
-        latents = self.draw(len(batch["label"]))
+    def update_G(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer, prefix: Prefix | None = None) -> Log:
+        """Teach the generator to be taken for real, at as many videos as ``batch`` has, of the classes of either."""
+        y = self.data.labels(batch, self.device) if prefix is None else prefix.y
+        latents = self.draw(len(batch["label"]), prefix)
         logs: list[Log] = []
         with _frozen(self.discriminators):
             for part in self._parts(len(batch["label"]), 0):
                 with optimizer.autocast():
-                    fake = self.fake(None if y is None else y[part], latents[part], self._networks[0])
-                    loss = self.loss.generator(list(self.discriminators(fake.x, fake.y, fake.x_l).values()))
+                    fake = self.fake(_cut(y, part), latents[part], self._networks[0])
+                    with self._iterated(1):
+                        scores = self.discriminators(fake.x, fake.y, fake.x_l)
+                    loss = self.loss.generator(list(scores.values()))
                 optimizer.backward(loss * self._share(part, batch))
                 logs.append({"loss_G": loss.detach()})
         norm = optimizer.finish([log["loss_G"] for log in logs])
@@ -181,30 +210,62 @@ class AdversarialStage(nn.Module):
             x.requires_grad_()
         return Pair(x, None if self.view is None else self.view(x.detach()), self.data.labels(batch, self.device))
 
-    def draw(self, batch: int) -> Latents:
+    def draw(self, batch: int, prefix: Prefix | None = None) -> Latents:
         """What a fake batch is made of, from torch's global generators.
 
-        x̂_l is of the frozen sources, never of data. Its windows start anywhere in the video.
+        x̂_l is that of ``prefix``, or of the frozen sources, never of data. Its windows start anywhere in the video.
         """
         z = ranks.per_clip(torch.randn, batch, self.generator.noise_dim, device=self.device)
+        if prefix is not None:
+            return Latents(z, x_l=prefix.x_l)
         return Latents(z) if self.prefix is None else Latents(z, *self.prefix.draw(batch))
+
+    @torch.no_grad()
+    def draw_prefix(self, batch: Mapping[str, Any]) -> Prefix:
+        """x̂_l for all updates of an iteration, of the classes of ``batch`` or a bank's; its parts come one by one."""
+        y, latents = self.data.labels(batch, self.device), self.draw(len(batch["label"]))
+        parts = slices(len(latents.z), least_parts(len(latents.z), self.rules.most_clips))
+        videos, classes = zip(*(self._upsampled(_cut(y, part), latents[part]) for part in parts), strict=True)
+        return Prefix(torch.cat(videos), None if y is None else torch.cat(classes))
 
     def fake(self, y: Tensor | None, latents: Latents, generator: nn.Module | None = None) -> Pair:
         """Generated windows beside what they were made of, ``(G(z, x̂_l), x̂_l)``; of the classes that x̂_l has."""
-        x_l = None
-        if self.prefix is not None:
-            x_l, y = self.prefix.windows(latents, y)
-        return Pair((generator or self.generator)(latents.z, y, x_l), x_l, y)
+        x_l, y = self._upsampled(y, latents)
+        with self._iterated(0):
+            x = (generator or self.generator)(latents.z, y, x_l)
+        return Pair(x, x_l, y)
 
     def scores(self, real: Pair, fake: Pair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Every discriminator's scores of both, real and fake in one pass so that both meet the same weights."""
+        """Every discriminator's scores of both, which meet the same weights, and have the same frames drawn for them.
+
+        In one pass, or one after the other.
+        """
+        network, counts = self._networks[1], [len(real.x), len(fake.x)]
+        of_real, of_fake = {}, {}
+        if not self.rules.one_pass:
+            with torch.random.fork_rng(_generators(real.x)), ranks.among(0, sum(counts)), self._iterated(1):
+                of_real = network(real.x, real.y, real.x_l)
+            with held_singular_vectors(self.discriminators), ranks.among(counts[0], sum(counts)):
+                of_fake = network(fake.x, fake.y, fake.x_l)
+            return of_real, of_fake
         x = torch.cat([real.x, fake.x])
         x_l = None if real.x_l is None or fake.x_l is None else torch.cat([real.x_l, fake.x_l])
         y = None if real.y is None or fake.y is None else torch.cat([real.y, fake.y])
-        of_real, of_fake = {}, {}
-        for name, both in self._networks[1](x, y, x_l).items():
-            of_real[name], of_fake[name] = both.split([len(real.x), len(fake.x)])
+        with self._iterated(1):
+            scores = network(x, y, x_l)
+        for name, both in scores.items():
+            of_real[name], of_fake[name] = both.split(counts)
         return of_real, of_fake
+
+    def _upsampled(self, y: Tensor | None, latents: Latents) -> tuple[Tensor | None, Tensor | None]:
+        """x̂_l, None in the base stage, and its classes."""
+        if latents.x_l is not None or self.prefix is None:
+            return latents.x_l, y
+        return self.prefix.windows(latents, y)
+
+    def _iterated(self, network: int) -> AbstractContextManager[None]:
+        """For one forward of the generator (0) or the discriminators (1): how its singular vectors move."""
+        return self._iterations[network]() if self.rules.power_iterations == "together" else nullcontext()
 
     def _update(self, update: Callable[[], Log]) -> Log:
         return update() if self._undo is None else self._undo.attempt(update)
@@ -244,8 +305,20 @@ def _r1(x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
     return gradient.float().square().flatten(1).sum(dim=1).mean() / 2
 
 
+def _cut(y: Tensor | None, part: slice) -> Tensor | None:
+    """The classes of a part."""
+    return None if y is None else y[part]
+
+
+def _generators(x: Tensor) -> list[int]:
+    """The devices other than the CPU whose random generators ``x`` is drawn for by."""
+    return [] if x.device.index is None else [x.device.index]
+
+
 def _mean(logs: Sequence[Log]) -> Log:
     """The mean over equal parts of a batch."""
+    if len(logs) == 1:
+        return logs[0]
     return {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
 
 

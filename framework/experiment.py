@@ -21,6 +21,10 @@ BESIDE_THE_RESULT = (
     "clips_per_gpu",
     "activation_checkpointing",
     "compile",
+    "one_pass",
+    "channels_last",
+    "power_iterations",
+    "fused_adam",
     "deterministic",
     "on_divergence",
     "workers",
@@ -36,8 +40,9 @@ BESIDE_THE_RESULT = (
     "samples",
 )
 """Fields of :class:`Training` that say how and where the work is done, not what is trained: a run may carry on with
-others. ``clips_per_gpu``, ``compile`` and ``deterministic`` leave the result the same but for rounding, and but for
-what :attr:`Training.clips_per_gpu` says of parts."""
+others. ``clips_per_gpu``, ``compile``, ``one_pass``, ``channels_last``, ``power_iterations``, ``fused_adam`` and
+``deterministic`` leave the result the same but for rounding, and but for what :attr:`Training.clips_per_gpu` says of
+parts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,12 +71,26 @@ class Training:
     average: ProperFraction | None = None
     """Decay of a moving average of the generator's weights, kept beside them in the artifact and used in place of them
     by later stages and for generating; None has none, as in the paper."""
+    prefix: Literal["update", "iteration"] = "update"
+    """How often x̂_l is drawn from the earlier stages: for each update, as in the paper, or once for all updates of an
+    iteration, which saves the generating. Each update's own x̂_l then still has the same distribution, and z is drawn
+    for each; the updates of an iteration are not independent of each other any more."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of what autocast lets be computed in it; weights, statistics and losses are float32. float16 scales the loss."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more work, the same result."""
     compile: tuple[Literal["generator", "discriminators"], ...] = attrs.field(default=(), converter=freeze)
     """Networks that go through ``torch.compile``."""
+    one_pass: bool = True
+    """Discriminators see real and generated videos in one pass; else in two, with the same weights and frames, where
+    networks in which clips see one another (a batch norm in a timm backbone) see other clips."""
+    channels_last: bool = True
+    """Videos lie in memory with channels last, which convolutions are faster with; else as their shape says."""
+    power_iterations: Literal["together", "by layer"] = "together"
+    """Spectral normalisation's power iterations of all of a network's layers in one pass before its forward, or each
+    in its layer."""
+    fused_adam: bool = True
+    """Adam in one kernel; else in several."""
     deterministic: bool = False
     """Only deterministic kernels, so that runs on the same GPUs are equal bit for bit; slower. CPUs need it not."""
     on_divergence: Literal["stop", "skip"] = "stop"
@@ -152,6 +171,8 @@ def shaping(spec: Mapping[str, Any]) -> dict[str, Any]:
     Where the data lies is no part of it either; that it is the same data, its fingerprint says.
     """
     kept = copy.deepcopy(dict(spec))
+    if spec.get("kind") != KIND:  # one from before there was a field has what the field does by default
+        kept["training"] = unstructure(Training()) | kept["training"]
     stages = kept.get("graph", {"stages": []})["stages"]  # a classifier has none
     for training in (kept["training"], *(stage["training"] for stage in stages)):
         for field in BESIDE_THE_RESULT:

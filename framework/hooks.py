@@ -122,6 +122,16 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         self._sums = mean_over_ranks(self._sums)
         return {"sums": dict(self._sums), "counts": dict(self._counts), "latest": dict(self.latest)}
 
+    def _add(self, values: Mapping[str, Tensor]) -> None:
+        """In few operations, none of which waits for the device."""
+        known = [name for name in values if name in self._sums]
+        if known:
+            sums = torch._foreach_add([self._sums[name] for name in known], [values[name] for name in known])
+            self._sums |= dict(zip(known, sums, strict=True))
+        for name, value in values.items():
+            self._sums.setdefault(name, value)
+            self._counts[name] = self._counts.get(name, 0) + 1
+
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
     ) -> None:
@@ -130,9 +140,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         Raises:
             InputError: a mean is not finite.
         """
-        for name, value in (outputs or {}).items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+        self._add(outputs or {})
         self._timed += 1
         iteration = batch_idx + 1
         if iteration % self._every and iteration != runner.max_iters:

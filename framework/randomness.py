@@ -20,7 +20,11 @@ def derive(seed: int, *place: int | str) -> int:
 
 def reseed(seed: int, *place: int | str) -> None:
     """Start torch's generators, on every device, at this place of the run."""
-    torch.manual_seed(derive(seed, *place))
+    number = derive(seed, *place)
+    # Not torch.manual_seed: where there is no GPU it writes down the call stack for each kind of device there might be.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(number)
 
 
 def generator_at(seed: int, *place: int | str) -> torch.Generator:

@@ -139,7 +139,9 @@ def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapper
     return OptimWrapperDict(
         **{
             name: NetworkOptimizer(
-                torch.optim.Adam(networks[name].parameters(), lr=rates[name], betas=training.betas),
+                torch.optim.Adam(
+                    networks[name].parameters(), lr=rates[name], betas=training.betas, fused=training.fused_adam
+                ),
                 name,
                 training.precision,
                 training.max_grad_norm,

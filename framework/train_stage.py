@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapperDict
 
 from components import ranks
-from components.layers import recompute, reserve_statistics
+from components.layers import fix_weights, lay_channels_last, recompute, reserve_statistics
 from datasets import VideoDataset
 from framework.adversarial_stage import AdversarialStage, Rules
 from framework.artifact import load_cascade
@@ -79,6 +79,8 @@ def assemble(experiment: Experiment, stage: Stage, training: Training, sources: 
     """The stage's networks at iteration 0, on the CPU, with its loss, its views and the frozen ``sources``."""
     graph, view = experiment.graph, build_stage_view(stage)
     data = StageData(graph, stage, build_data_route(graph, stage), view)
+    for link in sources.links if sources else ():
+        fix_weights(link.generator)
     reseed(experiment.seed, stage.name, "weights")
     return AdversarialStage(
         stage,
@@ -88,7 +90,7 @@ def assemble(experiment: Experiment, stage: Stage, training: Training, sources: 
         data,
         view,
         sources,
-        Rules(most_clips=training.clips_per_gpu, r1=training.r1, skip=training.on_divergence == "skip"),
+        Rules.of(training),
     )
 
 
@@ -116,6 +118,7 @@ def arrange(model: AdversarialStage, training: Training) -> None:
         "generator": [model.generator],
         "discriminators": list(model.discriminators.values()),
     }
+    lay_channels_last(model, training.channels_last)
     if training.activation_checkpointing:
         for network in (each for group in networks.values() for each in group):
             recompute(network)

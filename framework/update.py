@@ -14,6 +14,10 @@ from components import ranks
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
+WAYS = ("foreach", "fused")
+"""What an optimizer's groups say of how a step is made: of this process's, not of the one that saved them."""
+
+
 class NotFiniteError(Exception):
     """A loss or a gradient is not finite, on one rank at least; nothing was updated, and every rank raises it."""
 
@@ -96,7 +100,16 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
         scaler = rest.pop("scaler")
         if scaler:
             self._scaler.load_state_dict(scaler)
-        super().load_state_dict(rest)
+        ways = [{way: group[way] for way in WAYS if way in group} for group in self.param_groups]
+        groups = [saved | own for saved, own in zip(rest["param_groups"], ways, strict=True)]
+        if not any(own.get("fused") for own in ways):  # a fused optimizer counts its steps on its device
+            rest["state"] = {key: _counted_here(state) for key, state in rest["state"].items()}
+        super().load_state_dict(rest | {"param_groups": groups})
+
+
+def _counted_here(state: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's state with its count of steps on the CPU, where optimizers of several kernels look for it."""
+    return {name: value.cpu() if name == "step" else value for name, value in state.items()}
 
 
 def _where_not(finite: Tensor) -> int | None:

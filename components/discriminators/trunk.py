@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from components.layers.attention import AXES, IN_A_FRAME, SeparableAttention, check_resolutions
 from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
-from components.layers.folding import fold_time, unfold_time
+from components.layers.folding import fold_time, lying, unfold_time
 from components.layers.precision import widened
 from registry import InputError
 
@@ -51,6 +51,8 @@ class DiscriminatorTrunk(nn.Module):
         attention: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
+        self.channels_last = True
+        """How features lie in memory. Set by :func:`~components.layers.lay_channels_last`."""
         if not multipliers:
             raise InputError.of("multipliers", "there is no block", allowed="at least one multiplier")
         self.blocks_3d = nn.ModuleList()
@@ -90,6 +92,7 @@ class DiscriminatorTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, T, D)`` of videos ``(B, T, C, H, W)``; T is halved by each 3-D block with ``halve_time``."""
+        x = lying(x, channels_last=self.channels_last)
         for index, block in enumerate(self.blocks_3d):
             x = self._attended(index, block(x.transpose(1, 2)).transpose(1, 2))
         frames = x.shape[1]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from components.clip import Clip, FieldOfView, Span
 from components.generators.streaming import FrameBuffer
 from components.generators.unit import GeneratorUnit
-from components.layers import ConditionalBatchNorm, conv2d, fold_time, linear, unfold_time
+from components.layers import ConditionalBatchNorm, conv2d, fold_time, linear, lying, unfold_time
 from components.layers.attention import IN_A_FRAME, Axis, check_axes, check_resolutions
 from registry import InputError
 
@@ -55,6 +55,8 @@ class Trunk(nn.Module):
         attention_axes: Sequence[Axis] = IN_A_FRAME,
     ) -> None:
         super().__init__()
+        self.channels_last = True
+        """How features lie in memory; all layers keep it. Set by :func:`~components.layers.lay_channels_last`."""
         sizes = resolutions(clip, len(multipliers))
         check_resolutions(attention, sizes[1:])
         check_axes(attention_axes)
@@ -109,6 +111,7 @@ class Trunk(nn.Module):
         held = outputs[0].widened(units[0].field_of_view)
         beside = outputs[0].widened(units[0].attention_field)
         x = self._features(condition, held.frames)
+        low = None if low is None else lying(low, channels_last=self.channels_last)
         for unit, wanted in zip(units, outputs, strict=True):
             attended = wanted.widened(unit.attention_field)
             x = unit(x, condition, held, wanted, None if low is None else low[:, attended.within(beside)])
@@ -135,7 +138,7 @@ class Trunk(nn.Module):
         low, reached, fed = FrameBuffer(), 0, 0
         for piece in pieces:
             if isinstance(piece, Tensor):
-                low.push(piece)
+                low.push(lying(piece, channels_last=self.channels_last))
             reached += piece if isinstance(piece, int) else piece.shape[1]
             # The first layer's input is the same at every frame: it need not wait for the frames after.
             ahead = min(reached + layers[0].future, total)
@@ -154,9 +157,8 @@ class Trunk(nn.Module):
 
     def _features(self, condition: Tensor, frames: int) -> Tensor:
         """The first unit's input ``(B, frames, C, 4, 4)``, the same at every frame."""
-        # Channels-last: the faster memory format, here and on GPUs; all layers keep it.
         x: Tensor = self.to_features(condition).unflatten(1, (-1, INITIAL_SIZE, INITIAL_SIZE))
-        return x.contiguous(memory_format=torch.channels_last).unsqueeze(1).expand(-1, frames, -1, -1, -1)
+        return lying(x.unsqueeze(1), channels_last=self.channels_last).expand(-1, frames, -1, -1, -1)
 
     def _head(self, x: Tensor, condition: Tensor, start: int) -> Tensor:
         """The last unit's output as pixels."""

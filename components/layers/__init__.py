@@ -5,12 +5,18 @@ from components.layers.conditional_batch_norm import ConditionalBatchNorm, Stati
 from components.layers.conv_gru import ConvGRU
 from components.layers.discriminator_block import DiscriminatorBlock2d, DiscriminatorBlock3d
 from components.layers.factories import conv2d, conv3d, embedding, linear
-from components.layers.folding import fold_time, unfold_time
+from components.layers.folding import fold_time, lay_channels_last, lying, unfold_time
 from components.layers.generator_block import GeneratorBlock2d, GeneratorBlock3d
 from components.layers.init import orthogonal_init_
 from components.layers.recompute import recompute
 from components.layers.separable_conv3d import SeparableConv3d
-from components.layers.spectral_norm import held_singular_vectors, settle_singular_vectors, spectral_norm
+from components.layers.spectral_norm import (
+    PowerIterations,
+    fix_weights,
+    held_singular_vectors,
+    settle_singular_vectors,
+    spectral_norm,
+)
 from components.layers.standing_statistics import batch_statistics, follow, reserve_statistics, standing_statistics
 from components.layers.sync_batch_norm import synchronize_batch_norms
 from components.layers.timeline import Timeline
@@ -22,6 +28,7 @@ __all__ = [
     "DiscriminatorBlock3d",
     "GeneratorBlock2d",
     "GeneratorBlock3d",
+    "PowerIterations",
     "SeparableAttention",
     "SeparableConv3d",
     "Statistics",
@@ -31,10 +38,13 @@ __all__ = [
     "conv3d",
     "differentiate_twice",
     "embedding",
+    "fix_weights",
     "fold_time",
     "follow",
     "held_singular_vectors",
+    "lay_channels_last",
     "linear",
+    "lying",
     "orthogonal_init_",
     "recompute",
     "reserve_statistics",

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from components.clip import FieldOfView
 from components.layers.factories import conv2d
-from components.layers.folding import fold_time, unfold_time
+from components.layers.folding import fold_time, stack_time, unfold_time
 
 
 class ConvGRU(nn.Module):
@@ -67,8 +67,8 @@ class ConvGRU(nn.Module):
                 r, u = opened.chunk(2, dim=1)
                 c = F.relu(candidate_t + F.conv2d(r * h, candidate_over_h, padding=padding))
                 h = torch.lerp(c, h, u)  # u h + (1 - u) c
-            states.append(h.permute(0, 2, 3, 1))
-        return torch.stack(states, dim=1).permute(0, 1, 4, 2, 3)  # channels-last, as the convolutions like it
+            states.append(h)
+        return stack_time(states)
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

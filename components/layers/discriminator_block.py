@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.layers.factories import conv2d, conv3d
+from components.layers.precision import miscomputed, widened, without_autocast
 from components.layers.resampling import convolve_and_pool
 
 
@@ -73,6 +74,12 @@ class DiscriminatorBlock3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, T, H, W)``, channels before time, to the same with ``out_channels``, pooled."""
+        if miscomputed(x):
+            with without_autocast(x):
+                return self._convolved(widened(x))
+        return self._convolved(x)
+
+    def _convolved(self, x: Tensor) -> Tensor:
         main = F.relu(self.conv1(F.relu(x) if self.preactivation else x))
         main = convolve_and_pool(main, self.conv2, self.pool)
         skipped: Tensor = self.skip(x if self.pool == (1, 1, 1) else F.avg_pool3d(x, self.pool))

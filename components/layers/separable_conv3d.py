@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from components.clip import FieldOfView
 from components.layers.factories import conv2d
-from components.layers.folding import fold_time, unfold_time
+from components.layers.folding import fold_time, lies_channels_last, lying, unfold_time
 
 
 class SeparableConv3d(nn.Module):
@@ -28,5 +28,6 @@ class SeparableConv3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, in_channels, H, W)`` to ``(B, T, out_channels, H, W)``."""
         frames, size = x.shape[1], x.shape[-2:]
+        x = lying(x, channels_last=lies_channels_last(x))  # where one frame stands for all, convolutions see no order
         x = self.temporal(x.transpose(1, 2).flatten(3)).unflatten(3, size).transpose(1, 2)
         return unfold_time(self.spatial(fold_time(x)), frames)

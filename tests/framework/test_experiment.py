@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_specs import small, upsampling_stage
 
 from framework import Clip, Experiment, Stage, StageGraph, Training, dump, load, use
+from framework.experiment import shaping
 from registry import Component, InputError
 
 BETA = st.floats(0, 1, exclude_max=True)
@@ -155,3 +156,13 @@ def test_defaults_are_the_papers():
     assert (training.batch_size, training.iterations, training.discriminator_steps) == (512, 300_000, 2)
     assert (training.generator_lr, training.discriminator_lr, training.standing_passes) == (1e-4, 5e-4, 200)
     assert training.betas == (0.0, 0.999)
+
+
+def test_a_spec_from_before_there_was_a_field():
+    """What an earlier version saved without a field is the spec that has the field's default, and no other."""
+    spec = json.loads(dump(small()))
+    earlier = json.loads(dump(small()))
+    del earlier["training"]["prefix"]
+    assert shaping(earlier) == shaping(spec)
+    other = json.loads(dump(small(training=attrs.evolve(small().training, prefix="iteration"))))
+    assert shaping(earlier) != shaping(other)

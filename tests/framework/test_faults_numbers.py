@@ -46,10 +46,10 @@ def _spoil(kind: str, number: float, rank: int, updates: range) -> None:
     seen = []
 
     def spoilt(side, update):
-        def of(model, batch, optimizer):
+        def of(model, batch, optimizer, prefix=None):
             seen.append(1)
             if len(seen) - 1 not in updates or ranks.rank() != rank:
-                return update(model, batch, optimizer)
+                return update(model, batch, optimizer, prefix)
             with pytest.MonkeyPatch.context() as patch:
                 if kind == "loss":  # the gradients stay as they are
                     loss = getattr(model.loss, side)
@@ -57,7 +57,7 @@ def _spoil(kind: str, number: float, rank: int, updates: range) -> None:
                 else:
                     backward = optimizer.backward
                     patch.setattr(optimizer, "backward", lambda loss: (backward(loss), _set_one(optimizer, number)))
-                return update(model, batch, optimizer)
+                return update(model, batch, optimizer, prefix)
 
         return of
 

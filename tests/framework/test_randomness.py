@@ -25,6 +25,14 @@ def test_the_same_place_gives_the_same_numbers():
     assert torch.equal(torch.randn(5, generator=generator_at(3, "base", 0, 7)), first)
 
 
+def test_reseeding_is_torchs():
+    """The numbers are those that follow ``torch.manual_seed`` with the place's seed."""
+    torch.manual_seed(derive(3, "base", 7))
+    expected = torch.randn(20)
+    reseed(3, "base", 7)
+    assert torch.equal(torch.randn(20), expected)
+
+
 def test_a_generator_of_its_own_leaves_the_global_one():
     """Drawing from it does not move torch's generator."""
     torch.manual_seed(0)

@@ -385,7 +385,7 @@ def test_an_average_resumes(averaged, tmp_path):
 
 def test_clipped_gradients_in_a_run(tmp_path, monkeypatch):
     """Norms of a line are those of the gradients before; plain descent then moves weights by the bound at most."""
-    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, betas: torch.optim.SGD(parameters, lr=1.0))
+    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, **_: torch.optim.SGD(parameters, lr=1.0))
     norms, finish = {"generator": [], "discriminator": []}, NetworkOptimizer.finish
 
     def measuring(optimizer, losses):
