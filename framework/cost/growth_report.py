@@ -17,7 +17,7 @@ from framework.cost.table import GIGA, TERA, Row, table
 
 FIGURES: dict[str, Callable[[Point], float]] = {
     "TFLOPs of an iteration, without the prefix": lambda point: point.own.flops / TERA,
-    "TFLOPs of the frozen prefix in it, mean over windows": lambda point: point.prefix.flops / TERA,
+    "TFLOPs of its frozen prefix, mean over windows": lambda point: point.prefix.flops / TERA,
     "peak memory, GB": lambda point: point.memory / GIGA,
 }
 AXES = {"length": ("frames", LENGTHS), "size": ("pixels a side", SIZES)}
@@ -57,7 +57,7 @@ def save_growth_plot(growth: Growth, path: Path) -> None:
             _lines(panels[row][column], curves, factors, FIGURES[name], "-")
             panels[row][column].set(xscale="log", yscale="log", ylabel=name if column == 0 else "")
             panels[row][column].grid(visible=True, alpha=0.3)
-        _lines(panels[1][column], curves, factors, FIGURES["TFLOPs of the frozen prefix in it, mean over windows"], ":")
+        _lines(panels[1][column], curves, factors, FIGURES["TFLOPs of its frozen prefix, mean over windows"], ":")
         panels[1][column].set_xlabel(label)
         panels[1][column].xaxis.set_major_locator(FixedLocator(factors))
         panels[1][column].xaxis.set_minor_locator(NullLocator())
