@@ -140,7 +140,10 @@ def make_optimizers(model: AdversarialStage, training: Training) -> OptimWrapper
         **{
             name: NetworkOptimizer(
                 torch.optim.Adam(
-                    networks[name].parameters(), lr=rates[name], betas=training.betas, fused=training.fused_adam
+                    networks[name].parameters(),
+                    lr=rates[name],
+                    betas=training.betas,
+                    fused=training.fused_adam or None,  # by False torch takes one weight after another, on GPUs, too
                 ),
                 name,
                 training.precision,

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from framework.cost.memory import peak_of
-from framework.cost.prefix import prefix_totals
+from framework.cost.prefix import prefix_of_iteration
 from framework.cost.summary import Setting, clips_of, training_of
 from framework.cost.totals import Totals, totals
 from framework.cost.updates import Updates, count_updates, windows_of
@@ -162,10 +162,7 @@ def _point(experiment: Experiment, name: str, setting: Setting) -> Point:
     clips = clips_of(stage, training, setting)
     window = windows_of(experiment, stage) - 1
     updates = count_updates(experiment, name, training, clips, window=window, gpus=setting.gpus)
-    prefix = Totals()
-    if stage.source is not None:
-        passes = (updates.discriminator_steps + 1) * updates.parts
-        prefix = prefix_totals(experiment, name, training, clips, setting.card, windows=2) * passes
+    prefix = prefix_of_iteration(experiment, name, training, clips, setting.card, windows=2)
     return Point(_own(updates, setting), prefix, peak_of(updates).total)
 
 

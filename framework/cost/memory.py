@@ -21,7 +21,7 @@ class Memory:
     """Memory at the instant of an iteration when most of it is held."""
 
     update: str
-    """Whose instant it is: ``"D"`` or ``"G"``."""
+    """Whose instant it is: ``"D"`` or ``"G"``, or :data:`~framework.cost.updates.DRAWN_ONCE`."""
     stretch: str
     """What was being computed, one of :data:`~framework.cost.updates.PARTS`."""
     bytes: dict[str, int]

@@ -17,7 +17,17 @@ from framework.cost.traffic import traffic
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten.convolution_backward})
+aten = torch.ops.aten
+
+_CONVOLUTIONS = frozenset({aten.convolution, aten.convolution_backward})
+# Of attention's kernel for CPUs, which torch's table lacks and fake tensors of a CPU go through.
+FORMULAS = dict(flop_registry) | {
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        aten._scaled_dot_product_flash_attention_backward
+    ],
+}
+"""FLOPs by operation, as torch's ``FlopCounterMode`` takes them."""
 
 
 class Operation(NamedTuple):
@@ -44,7 +54,7 @@ class Operation(NamedTuple):
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # so in torch, here and below
     """Notes every operation inside it, in a ``FakeTensorMode``.
 
-    FLOPs are by the formulas of torch's ``FlopCounterMode``. Questions that fake tensors cannot answer are answered
+    FLOPs are by :data:`FORMULAS`. Questions that fake tensors cannot answer are answered
     as training hopes for: gradients are finite, nothing overflows. The one whole number that a step asks for is that
     of the window.
 
@@ -79,7 +89,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # so in torch,
         except DataDependentOutputException:
             return self._answer(args[0])
         packet = func._overloadpacket
-        formula = flop_registry.get(packet)
+        formula = FORMULAS.get(packet)
         flops = 0 if formula is None else int(formula(*args, **kwargs, out_val=out))
         self.operations.append(
             Operation(

@@ -18,6 +18,20 @@ MOST_WINDOWS = 6
 """Windows that are looked at, of all that a stage trains on."""
 
 
+def prefix_of_iteration(
+    experiment: Experiment, name: str, training: Training, clips: int, card: Card, windows: int = MOST_WINDOWS
+) -> Totals:
+    """All passes through the sources of the stage ``name`` in one iteration; none where there is a bank, or no source.
+
+    Arguments are those of :func:`prefix_totals`.
+    """
+    if experiment.graph[name].source is None or training.prefix_bank is not None:
+        return Totals()
+    draws = 1 if training.prefix == "iteration" else training.discriminator_steps + 1
+    passes = draws * least_parts(clips, training.clips_per_gpu)
+    return prefix_totals(experiment, name, training, clips, card, windows) * passes
+
+
 def prefix_totals(
     experiment: Experiment, name: str, training: Training, clips: int, card: Card, windows: int = MOST_WINDOWS
 ) -> Totals:

@@ -8,14 +8,18 @@ from typing import Any
 import attrs
 import torch
 from mmengine.optim import OptimWrapperDict
+from torch import Tensor
 
+from components.clip import Clip, Span
 from components.layers import standing_statistics
 from framework.adversarial_stage import AdversarialStage, Log
 from framework.average import WeightAverage
+from framework.batch import Latents
 from framework.build import build_generator
 from framework.cascade import Cascade, Link
 from framework.experiment import Experiment, Training
 from framework.graph import Stage
+from framework.pixel_values import videos_of
 from framework.randomness import reseed
 from framework.runner import make_optimizers
 from framework.stage_data import StageData
@@ -34,6 +38,24 @@ class StageStep:
     def __call__(self) -> Log:
         """Make the iteration and return its log."""
         return self.model.train_step(self.batches, self.optimizers)
+
+
+@attrs.frozen
+class RandomBank:
+    """Random pixels in place of what a bank of source videos gives; reading them is not part of it."""
+
+    clip: Clip
+    """A window."""
+    device: torch.device
+
+    def draw(self, batch: int) -> tuple[Sequence[Tensor], Span | None]:
+        """Nothing: all clips are alike."""
+        return (), None
+
+    def windows(self, latents: Latents, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """As many windows as ``latents`` are of, of the classes asked for."""
+        shape = (len(latents.z), self.clip.frames, self.clip.height, self.clip.width, self.clip.channels)
+        return videos_of(torch.randint(0, 256, shape, dtype=torch.uint8), self.device), y
 
 
 def build_step(
@@ -82,6 +104,9 @@ def step_of(model: AdversarialStage, experiment: Experiment, training: Training,
     model.train()
     if training.average is not None:
         model.average = WeightAverage(model.generator, training.average)
+    if training.prefix_bank is not None and model.sources is not None and model.view is not None:
+        clip = attrs.evolve(model.sources.clip, frames=model.data.frames // model.view.time)
+        model.prefix = RandomBank(clip, model.device)
     data = loader_batch(experiment, model.stage, model.data, batch)
     return StageStep(model, optimizers, [data] * training.discriminator_steps)
 

@@ -12,7 +12,7 @@ from framework.cost.cards import Card
 from framework.cost.generation import flops_per_clip
 from framework.cost.interconnect import traffic_of
 from framework.cost.memory import Memory, MemoryLaw, peak_of
-from framework.cost.prefix import prefix_totals
+from framework.cost.prefix import prefix_of_iteration
 from framework.cost.step import build_untrained
 from framework.cost.totals import Totals, totals
 from framework.cost.updates import PARTS, Updates, count_updates, windows_of
@@ -176,9 +176,7 @@ def iteration(
         part: totals(((o, updates.times(o)) for o in updates.operations if o.part == part), setting.card)
         for part in PARTS
     }
-    if found["prefix"].bytes:
-        passes = (updates.discriminator_steps + 1) * updates.parts
-        found["prefix"] = prefix_totals(experiment, stage.name, training, updates.clips, setting.card) * passes
+    found["prefix"] = prefix_of_iteration(experiment, stage.name, training, updates.clips, setting.card)
     return {
         part: attrs.evolve(value, seconds=value.seconds / setting.efficiency)
         for part, value in found.items()

@@ -27,6 +27,9 @@ PARTS = ("prefix", "generator", "discriminators", "optimizer", "rest")
 """What an operation of an update belongs to: the frozen sources, a network's forward and backward passes, the norm of
 the gradients and Adam, and the loss with the views of the data."""
 
+DRAWN_ONCE = "x̂_l"
+"""The phase in which x̂_l is drawn, where it is once for all updates."""
+
 Device = Literal["gpu", "cpu"]
 """Where the step is to run: on a GPU Adam goes over all weights at once, with temporaries of their size."""
 
@@ -36,8 +39,8 @@ class Updates:
     """One update of the discriminators and then one of the generator, as they are in the midst of training."""
 
     operations: Sequence[Operation]
-    """Their ``phase`` is ``"D"`` or ``"G"``, their ``part`` one of :data:`PARTS`; ``turn`` is 0 for the first part of
-    a batch and for what is done once, 1 for its second part."""
+    """Their ``phase`` is ``"D"`` or ``"G"``, or :data:`DRAWN_ONCE`; their ``part`` one of :data:`PARTS`; ``turn`` is 0
+    for the first part of a batch and for what is done once, 1 for its second part."""
     clips: int
     """Clips in an update, of one GPU."""
     parts: int
@@ -143,8 +146,9 @@ def _divide(step: StageStep, meter: Meter) -> None:
     meter.part = "rest"
     for phase, update in (("D", model.update_D), ("G", model.update_G)):
         setattr(model, f"update_{phase}", _beginning(meter, phase, update))
+    model.draw_prefix = _beginning(meter, DRAWN_ONCE, model.draw_prefix)
     if model.sources is not None:
-        model.sources.frames = meter.within("prefix", model.sources.frames)
+        model.sources.frames = _prefix(meter, model.sources.frames)
     for wrapper in step.optimizers.values():
         wrapper.backward = _ending_a_turn(meter, wrapper.backward)
         wrapper.finish = _once(meter, wrapper.finish)
@@ -158,6 +162,16 @@ def _beginning(meter: Meter, phase: str, update: Callable[P, R]) -> Callable[P, 
         return update(*arguments, **options)
 
     return begun
+
+
+def _prefix(meter: Meter, frames: Callable[P, R]) -> Callable[P, R]:
+    def counted(*arguments: P.args, **options: P.kwargs) -> R:
+        with meter.during("prefix"):
+            result = frames(*arguments, **options)
+        meter.turn += meter.phase == DRAWN_ONCE  # otherwise a part ends with its backward pass
+        return result
+
+    return counted
 
 
 def _ending_a_turn(meter: Meter, backward: Callable[P, R]) -> Callable[P, R]:

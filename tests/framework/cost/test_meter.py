@@ -25,6 +25,17 @@ def test_flops_are_those_of_the_formula():
     assert sum(operation.flops for operation in meter.operations if operation.convolution) == 2 * conv
 
 
+def test_attention_is_counted():
+    """Two products forward; backward the scores again and four of gradients, by hand: fake tensors are a CPU's."""
+    lines, heads, length, channels = 3, 2, 7, 5
+    with FakeTensorMode():
+        q, k, v = (torch.empty(lines, heads, length, channels, requires_grad=True) for _ in range(3))
+        with Meter() as meter:
+            F.scaled_dot_product_attention(q, k, v).sum().backward()
+    product = 2 * lines * heads * length * length * channels
+    assert sum(operation.flops for operation in meter.operations) == (2 + 5) * product
+
+
 def test_precision_is_that_of_the_product():
     """Under autocast the products are noted in the half precision that they are computed in."""
     with FakeTensorMode():

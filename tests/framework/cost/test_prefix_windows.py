@@ -5,7 +5,7 @@ from counted import CLIPS, flops, real_step, setting, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.cost.prefix import prefix_totals, spread
+from framework.cost.prefix import prefix_of_iteration, prefix_totals, spread
 
 
 @given(st.integers(1, 500), st.sampled_from([2, 4, 6, 10]))
@@ -32,3 +32,16 @@ def test_mean_over_all_windows():
     assert len(set(values)) > 1, "the window's place should matter here"
     found = prefix_totals(experiment, "full", of["full"], CLIPS, setting().card)
     assert found.flops == pytest.approx(sum(values) / len(values), rel=1e-9)
+
+
+def test_passes_of_an_iteration():
+    """One for each of the three updates; once for all of them, a third of that; with a bank, or no source, none."""
+    ways = ({}, {"prefix": "iteration"}, {"prefix_bank": 8})
+
+    def spent(name, options):
+        experiment, of = tiny(**options)
+        return prefix_of_iteration(experiment, name, of[name], CLIPS, setting().card, windows=2).flops
+
+    each, once, banked = (spent("full", options) for options in ways)
+    assert each == 3 * once > 0
+    assert banked == spent("base", {}) == 0

@@ -6,6 +6,8 @@ from counted import CLIPS, OPTIONS, counted, flops, real_step
 
 from framework.cost.updates import PARTS
 
+OF_PREFIX = [{"prefix": "iteration", "clips_per_gpu": 2}, {"prefix_bank": 8, "one_pass": False, "fused_adam": False}]
+
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", ["base", "full"])
@@ -13,6 +15,14 @@ def test_flops_of_an_iteration(name, options):
     """A real iteration, of real tensors, has exactly the FLOPs that its updates were counted to, however it is cut."""
     updates = counted(name, **options)
     assert sum(each.flops * updates.times(each) for each in updates.operations) == flops(real_step(name, **options))
+
+
+@pytest.mark.parametrize("options", OF_PREFIX, ids=str)
+def test_flops_where_the_prefix_is_not_of_each_update(options):
+    """The same where x̂_l is drawn once for all updates, in parts, or comes from a bank."""
+    updates = counted("full", **options)
+    assert sum(each.flops * updates.times(each) for each in updates.operations) == flops(real_step("full", **options))
+    assert any(each.flops for each in updates.operations if each.part == "prefix") == ("prefix_bank" not in options)
 
 
 @pytest.mark.parametrize("window", [0, 2])
