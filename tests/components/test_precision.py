@@ -44,7 +44,9 @@ def test_close_to_float32(name: str, half: torch.dtype) -> None:
     (network, output), (reference, expected) = run(name, half), run(name, None)
     found, wanted = buffers(network), buffers(reference)
     assert output.dtype == torch.float32
-    assert not torch.equal(output, expected)  # else nothing was computed in half
+    # Two frames, for which 3-D blocks go without bfloat16, are all that this one's blocks see.
+    if (name, half) != ("matching", torch.bfloat16):
+        assert not torch.equal(output, expected)  # else nothing was computed in half
     assert error([output], [expected]) < OUTPUT[half]
     assert {gradient.dtype for gradient in gradients(network).values()} == {torch.float32}
     assert error(list(gradients(network).values()), list(gradients(reference).values())) < GRADIENT[half]

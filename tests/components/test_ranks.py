@@ -13,6 +13,7 @@ from torch import Tensor
 from components import ranks
 from components.backbones import ImageBackbone
 from components.discriminators.sampling import sample_frames
+from components.layers import differentiate_twice
 from components.torchvision_cpu import ensure_torchvision_imports
 
 BATCH = 4
@@ -37,6 +38,7 @@ def two_steps(name: str) -> dict[str, dict[str, Tensor]]:
 def penalised(name: str) -> dict[str, Tensor]:
     """Gradients of the squared norm of the scores' gradient by this process's videos."""
     network = make(name).double()
+    differentiate_twice(network)
     torch.manual_seed(0)
     inputs = share(make_inputs(name, BATCH))
     x = inputs["x"].double().requires_grad_()

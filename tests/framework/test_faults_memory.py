@@ -18,14 +18,14 @@ def _memory_runs_out(kind: str, rank: int) -> None:
     """In the second stage's first forward on ``rank``: as CUDA says it, or really, by a limit of the process."""
     draw = AdversarialStage.draw
 
-    def drawing(model, batch):
+    def drawing(model, batch, *prefix):
         if model.stage.name == "full" and ranks.rank() == rank:
             if kind == "cuda":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
             torch.ones(2**30)
-        return draw(model, batch)
+        return draw(model, batch, *prefix)
 
     AdversarialStage.draw = drawing
 
