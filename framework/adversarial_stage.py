@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-import attrs
 import torch
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
@@ -24,9 +21,10 @@ from components.views import View
 from framework.average import WeightAverage
 from framework.batch import Latents, Pair, Prefix, least_parts, slices, take
 from framework.cascade import Cascade
-from framework.experiment import Training
 from framework.graph import Stage
 from framework.prefix import LivePrefix, PrefixSource
+from framework.reduced import reduced
+from framework.rules import Rules
 from framework.stage_data import StageData
 from framework.undo import Undo
 from framework.update import NetworkOptimizer
@@ -41,36 +39,6 @@ class Discriminators(nn.ModuleDict):
     def forward(self, x: Tensor, y: Tensor | None, x_l: Tensor | None) -> dict[str, Tensor]:
         """Scores ``(B, K)`` by name; the arguments are those of :class:`~components.discriminators.Discriminator`."""
         return {name: discriminator(x, y, x_l) for name, discriminator in self.items()}
-
-
-@attrs.frozen(kw_only=True)
-class Rules:
-    """How updates are made, other than by which loss and which optimizer."""
-
-    most_clips: int | None = None
-    """Clips that go through the networks at once; None is all of a process's share."""
-    r1: float = 0.0
-    """Weight of the R1 penalty; with 0 there is none."""
-    skip: bool = False
-    """Whether an update that is not finite is undone and left out, instead of ending the training."""
-    one_pass: bool = True
-    """Whether discriminators see real and generated videos in one pass, not in two."""
-    power_iterations: Literal["together", "by layer"] = "together"
-    """Whether the singular vectors of all of a network's layers move in one pass."""
-    prefix: Literal["update", "iteration"] = "update"
-    """How often x̂_l is drawn."""
-
-    @classmethod
-    def of(cls, training: Training) -> Rules:
-        """Those that a training's fields say."""
-        return cls(
-            most_clips=training.clips_per_gpu,
-            r1=training.r1,
-            skip=training.on_divergence == "skip",
-            one_pass=training.one_pass,
-            power_iterations=training.power_iterations,
-            prefix=training.prefix,
-        )
 
 
 class AdversarialStage(nn.Module):
@@ -286,16 +254,6 @@ class AdversarialStage(nn.Module):
     def _share(part: slice, batch: Mapping[str, Any]) -> float:
         share: float = (part.stop - part.start) / len(batch["label"])
         return share
-
-
-def reduced(network: nn.Module) -> DistributedDataParallel:
-    """``network`` with gradients that are means over all ranks."""
-    # Of 1x1 convolutions alone, whose strides say the same in two ways; it costs nothing.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    # Buffers are the same on all ranks by themselves: statistics are reduced, singular vectors follow the weights.
-    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.13
-    options: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
-    return DistributedDataParallel(network, gradient_as_bucket_view=True, **options)
 
 
 def _r1(x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from components.classifiers import Classifier
 from datasets import VideoDataset
-from framework.adversarial_stage import reduced
 from framework.classifier import ClassifierTraining
 from framework.classifier_data import label_of, middle
 from framework.pixel_values import videos_of
+from framework.reduced import reduced
 from framework.together import on_first
 from framework.update import NetworkOptimizer
 

@@ -18,8 +18,8 @@ from framework.artifact import versions
 from framework.build import build_stage_view
 from framework.check_data import open_data
 from framework.figures import Record
-from framework.generate import sample_noise
 from framework.measures import Compared, fewest_of, look, make_features, make_metrics, viewed
+from framework.noise import sample_noise
 from framework.real_clips import RealClips
 from framework.together import sum_over_ranks, together
 from framework.trained import Loaded, Trained, find, open_cascade

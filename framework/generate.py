@@ -20,9 +20,9 @@ from framework.artifact import versions
 from framework.cascade import Cascade
 from framework.checkpoint import write_whole
 from framework.locking import locked
+from framework.noise import noise_between, sample_noise
 from framework.outputs import Film, Output, Sheet, Track, ZarrGroup, make_group
 from framework.pictures import FILM_RATE, to_pixels
-from framework.randomness import generator_at
 from framework.targets import refuse_targets, stem_of
 from framework.together import on_first, together
 from framework.trained import Loaded, Trained, find, open_cascade
@@ -157,46 +157,6 @@ def write_videos(
         on_first(partial(write_whole, described_in, json.dumps(described, indent=2) + "\n"))
     paths.sort(key=lambda path: request.formats.index(path.suffix[1:]))
     return [*paths, described_in] if ranks.rank() == 0 else paths
-
-
-def sample_noise(cascade: Cascade, seed: int, numbers: Sequence[int], sigma: float) -> list[Tensor]:
-    """Every stage's noise for the samples ``numbers``, ``(len(numbers), noise_dim)`` each, N(0, sigma²)."""
-    noise = []
-    for link in cascade.links:
-        rows = [torch.randn(link.generator.noise_dim, generator=generator_at(seed, link.name, k)) for k in numbers]
-        noise.append((sigma * torch.stack(rows)).to(cascade.device))
-    return noise
-
-
-def noise_between(cascade: Cascade, seed: int, ends: tuple[int, int], places: Tensor, sigma: float) -> list[Tensor]:
-    """Noise on the way from the sample ``ends[0]`` to ``ends[1]``: on the great circle, where noise is as likely.
-
-    Args:
-        cascade: whose stages' noise it is.
-        seed: of the samples.
-        ends: their numbers.
-        places: ``(B,)`` in [0, 1], how far on the way.
-        sigma: standard deviation of the ends.
-
-    Returns:
-        For every stage ``(B, noise_dim)``.
-    """
-    return [spherical(z[0], z[1], places.to(z.device)) for z in sample_noise(cascade, seed, ends, sigma)]
-
-
-def spherical(start: Tensor, end: Tensor, places: Tensor) -> Tensor:
-    """Spherical interpolation (Shoemake, 1985) between two vectors ``(D,)`` at ``places`` ``(B,)``: ``(B, D)``.
-
-    The length goes evenly from the one's to the other's. Vectors in one line are interpolated straight.
-    """
-    lengths = torch.lerp(start.norm(), end.norm(), places)[:, None]
-    one, other = (vector / vector.norm().clamp(min=1e-12) for vector in (start, end))
-    angle = torch.arccos((one @ other).clamp(-1, 1))
-    if angle.sin().abs() < 1e-6:
-        return torch.lerp(start, end, places[:, None])
-    way = (torch.sin((1 - places) * angle)[:, None] * one + torch.sin(places * angle)[:, None] * other) / angle.sin()
-    between: Tensor = way * lengths
-    return between
 
 
 def class_labels(request: Request, classes: Sequence[str] | None) -> Tensor | None:

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapperDict
 from components import ranks
 from components.layers import fix_weights, lay_channels_last, recompute, reserve_statistics
 from datasets import VideoDataset
-from framework.adversarial_stage import AdversarialStage, Rules
+from framework.adversarial_stage import AdversarialStage
 from framework.artifact import load_cascade
 from framework.average import WeightAverage
 from framework.build import build_data_route, build_discriminators, build_generator, build_loss, build_stage_view
@@ -25,6 +25,7 @@ from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook,
 from framework.mishaps import explained
 from framework.prefix_bank import stage_bank
 from framework.randomness import derive, deterministic, reseed
+from framework.rules import Rules
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers, make_runner
 from framework.samples import sample_videos

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datasets.encode import write_video
 from framework.check_data import open_data
-from framework.generate import sample_noise
+from framework.noise import sample_noise
 from framework.pictures import FILM_RATE, compose, film_side, to_pixels
 from framework.real_clips import RealClips
 from framework.report.html import Html, join, missing, picture, tag, video

@@ -14,8 +14,8 @@ from framework import Clip
 from framework.cascade import Cascade
 from framework.check_data import open_data
 from framework.evaluate import Request, evaluate
-from framework.generate import sample_noise
 from framework.measures import NAMES, fewest_of, make_features
+from framework.noise import sample_noise
 from framework.real_clips import RealClips
 from framework.trained import find, open_cascade
 from registry import METRICS, InputError

@@ -20,7 +20,8 @@ from tiny_runs import (
 from torch import nn
 
 from framework import use
-from framework.adversarial_stage import AdversarialStage, Rules
+from framework.adversarial_stage import AdversarialStage
+from framework.rules import Rules
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers
 from framework.train_stage import arrange

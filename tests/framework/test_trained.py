@@ -11,7 +11,8 @@ from tiny_runs import copy_of, flip_byte, run_of, two_stages
 from components.clip import Span
 from components.layers import Timeline
 from framework import use
-from framework.generate import Request, generate, sample_noise
+from framework.generate import Request, generate
+from framework.noise import sample_noise
 from framework.other_lengths import estimate_for
 from framework.run_folder import RunFolder
 from framework.statistics import note_path

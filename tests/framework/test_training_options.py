@@ -26,11 +26,12 @@ from torch import nn
 from components.clip import Clip
 from components.discriminators import Discriminator
 from framework import StageGraph, use
-from framework.adversarial_stage import AdversarialStage, Rules, _r1
+from framework.adversarial_stage import AdversarialStage, _r1
 from framework.artifact import load_cascade, manifest_digest, read_manifest
 from framework.average import WeightAverage
 from framework.build import build_generator
 from framework.randomness import reseed
+from framework.rules import Rules
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers
 from framework.update import NetworkOptimizer

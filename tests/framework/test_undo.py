@@ -8,7 +8,7 @@ from torch import nn
 
 from components.clip import Clip
 from framework import StageGraph
-from framework.adversarial_stage import Rules
+from framework.rules import Rules
 from framework.runner import make_optimizers
 from framework.undo import MOST_IN_A_ROW, Undo
 from framework.update import NetworkOptimizer, NotFiniteError

@@ -11,7 +11,8 @@ from tiny_runs import copy_of
 
 from datasets.decode import decode
 from datasets.encode import write_video
-from framework.generate import Request, sample_noise
+from framework.generate import Request
+from framework.noise import sample_noise
 from framework.other_lengths import estimate_for
 from framework.pictures import to_pixels
 from framework.trained import find, open_cascade
