@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -178,7 +179,6 @@ class PowerIterations:
     def __init__(self, module: nn.Module) -> None:
         lists = [part for part in module.modules() if isinstance(part, parametrize.ParametrizationList)]
         self._normalised = [(each, norm) for each in lists for norm in each if isinstance(norm, SpectralNorm)]
-        self._known: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -192,29 +192,27 @@ class PowerIterations:
             for _, norm in moving:
                 norm.prepared = None
 
+    @staticmethod
     @torch.no_grad()
-    def _iterate(self, matrices: Sequence[Tensor], norms: Sequence[SpectralNorm]) -> None:
+    def _iterate(matrices: Sequence[Tensor], norms: Sequence[SpectralNorm]) -> None:
         with without_autocast(matrices[0]):
-            us, _ = self._units([torch.mv(matrix, norm.v) for matrix, norm in zip(matrices, norms, strict=True)])
-            vs, sigmas = self._units([torch.mv(matrix.t(), u) for matrix, u in zip(matrices, us, strict=True)])
+            us, _ = _units([torch.mv(matrix, norm.v) for matrix, norm in zip(matrices, norms, strict=True)])
+            vs, sigmas = _units([torch.mv(matrix.t(), u) for matrix, u in zip(matrices, us, strict=True)])
         torch._foreach_copy_([norm.u for norm in norms], us)
         torch._foreach_copy_([norm.v for norm in norms], vs)
         for norm, u, v, sigma in zip(norms, us, vs, sigmas, strict=True):
             norm.prepared = (u, v, sigma)
 
-    def _units(self, vectors: list[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Each vector divided by its length, and the lengths ``()``."""
-        lengths = torch.stack(torch._foreach_norm(vectors)).clamp_min_(SMALLEST_LENGTH)
-        sizes = tuple(len(vector) for vector in vectors)
-        units = torch.cat(vectors) / lengths[self._owners(sizes, lengths.device)]
-        return torch.split(units, list(sizes)), lengths.unbind()
 
-    def _owners(self, sizes: tuple[int, ...], device: torch.device) -> Tensor:
-        """For each place of vectors of these sizes, one after another, which vector it is of.
+def _units(vectors: list[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Each vector divided by its length, and the lengths ``()``."""
+    lengths = torch.stack(torch._foreach_norm(vectors)).clamp_min_(SMALLEST_LENGTH)
+    sizes = tuple(len(vector) for vector in vectors)
+    units = torch.cat(vectors) / lengths[_owners(sizes, lengths.device)]
+    return torch.split(units, list(sizes)), lengths.unbind()
 
-        Made once for a device, and kept here rather than for all networks: those of fake tensors need fake ones.
-        """
-        if (sizes, device) not in self._known:
-            owners = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes), output_size=sum(sizes))
-            self._known[sizes, device] = owners.to(device)
-        return self._known[sizes, device]
+
+@lru_cache(maxsize=32)
+def _owners(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """For each place of vectors of these sizes, one after another, which vector it is of; made once for a device."""
+    return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
