@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
@@ -97,23 +96,19 @@ class SpectralNorm(nn.Module):
 
 
 class _Normalised(torch.autograd.Function):
-    """``W / sigma``, with the derivative written out: ``d sigma / d W = u v^T``.
-
-    It has none of second order: a gradient penalty differentiates by the videos, for which no weight's derivative is
-    needed, and then by the normalised weights, once.
-    """
+    """``W / sigma``, with the derivative written out: ``d sigma / d W = u v^T``."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
-        normalised = weight / sigma
-        ctx.save_for_backward(normalised, u, v, sigma)
-        return normalised
+        ctx.save_for_backward(weight, u, v, sigma)
+        return weight / sigma
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        normalised, u, v, sigma = ctx.saved_tensors
-        along = (gradient * normalised).sum()
+        weight, u, v, sigma = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to have one of its own, of which sigma is a part
+            sigma = torch.dot(u, torch.mv(weight.flatten(1), v))
+        along = (gradient * weight).sum() / sigma
         left = (u * along).view(-1, *[1] * (gradient.dim() - 1))
         return torch.addcmul(gradient, left, v.view(1, *gradient.shape[1:]), value=-1) / sigma, None, None, None
 

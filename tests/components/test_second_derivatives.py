@@ -7,6 +7,8 @@ import torch
 from network_makers import DISCRIMINATORS, make, make_inputs
 from torch import Tensor, nn
 
+from components.layers import differentiate_twice
+
 STEP = 1e-7
 """Small, since the penalty jumps where a ReLU's input changes its sign."""
 
@@ -27,6 +29,7 @@ def test_gradients_of_the_penalty(name: str, training: bool) -> None:
     The direction is random, so every parameter enters. Singular vectors stay, as they do for autograd.
     """
     network = make(name).double().train(training)
+    differentiate_twice(network)
     for key, part in network.named_modules():
         if key.endswith("parametrizations.weight.0"):
             part.held = True
@@ -53,6 +56,7 @@ def test_gradients_of_the_penalty(name: str, training: bool) -> None:
 def test_every_weight_is_penalised(name: str) -> None:
     """The penalty's gradient reaches every weight of two or more dimensions."""
     network = make(name)
+    differentiate_twice(network)
     network.zero_grad()
     penalty(network, make_inputs(name, 3)).backward()
     left_out = [key for key, value in network.named_parameters() if value.dim() > 1 and value.grad is None]
