@@ -65,7 +65,7 @@ def save_growth_plot(growth: Growth, path: Path) -> None:
         panels[1][column].xaxis.set_minor_formatter(NullFormatter())
         panels[1][column].xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
     if any(point and point.prefix.flops for curve in growth.length.values() for point in curve):
-        panels[1][0].plot([], [], ":", color="grey", marker="o", markersize=4, label="its frozen prefix, beside it")
+        panels[1][0].plot([], [], ":", color="grey", marker="o", markersize=4, label="a stage's frozen prefix")
     lines = [*panels[0][0].get_lines(), *(line for line in panels[1][0].get_lines() if line.get_color() == "grey")]
     figure.legend(handles=lines, frameon=False, loc="outside upper center", ncols=len(lines))
     path.parent.mkdir(parents=True, exist_ok=True)
