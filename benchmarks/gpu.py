@@ -62,7 +62,8 @@ def main() -> int:
     arguments = parser.parse_args()
     names = [part.name for part in PARTS]
     if unknown := [name for name in arguments.parts if name not in names]:
-        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(names)}")
+        print(f"error: there is no part {unknown[0]!r}; allowed: {', '.join(names)}", file=sys.stderr)
+        return 2
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("error: there is no GPU here; --device cpu --quick tries the script itself", file=sys.stderr)
         return 2

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import torch
 
+from registry import InputError
+from registry.cli import positive, run
+
 from clip_store_rows.measuring import MissingError, machine
 from step_rows import against_dvd_gan, loop, options, others, plain, prefix, profile, ranks, utilisation
 from step_rows.line import Line, Settings
@@ -39,25 +42,35 @@ ASKED_FOR = ("smoke", "compile", "utilisation")
 PACKAGES = ("torch", "numpy", "mmengine")
 
 
-def main() -> int:
-    """Measure the rows asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    names = [*ROWS, "profile"]
-    default = [name for name in names if name not in ASKED_FOR]
-    parser.add_argument(
-        "rows", nargs="*", choices=[[], *names], metavar="ROW", help=f"of {', '.join(names)} (default: most)"
+NAMES = (*ROWS, "profile")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    rows = [*((name, work) for name, (work, _) in ROWS.items()), ("profile", "where the time goes, before and after")]
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/step.py",
+        description=__doc__.partition("\n")[0],
+        epilog="rows:\n" + "\n".join(f"  {name:18} {work}" for name, work in rows),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--runs", type=int, default=5, help="pairs of turns (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU (default: %(default)s)")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"(default: all but {', '.join(ASKED_FOR)})")
+    parser.add_argument("--runs", type=positive, default=5, help="pairs of turns (default: %(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1, help="of torch on the CPU (default: %(default)s)")
     parser.add_argument("--dvd-gan", type=Path, metavar="FOLDER", help="a checkout of the public DVD-GAN")
     parser.add_argument("--dgmr", type=Path, metavar="FOLDER", help="a folder into which pip has put dgmr")
     parser.add_argument("--quick", action="store_true", help="the smallest of everything, to try the rows themselves")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure the rows asked for."""
+    if unknown := [name for name in arguments.rows if name not in NAMES]:
+        raise InputError.unknown("ROW", "row", unknown[0], NAMES)
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        print("error: there is no GPU here", file=sys.stderr)
-        return 2
+        raise InputError("there is no GPU here")
     torch.set_num_threads(arguments.threads)
     settings = Settings(
         device=device,
@@ -66,7 +79,7 @@ def main() -> int:
         dvd_gan=arguments.dvd_gan,
         dgmr=arguments.dgmr,
     )
-    rows = arguments.rows or default
+    rows = arguments.rows or [name for name in NAMES if name not in ASKED_FOR]
     print(f"{machine(PACKAGES)}; {card(device)}{torch.get_num_threads()} threads")
     print()
     failed = _ratios(settings, [name for name in rows if name in ROWS])
@@ -108,4 +121,4 @@ def _ratios(settings: Settings, rows: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, parser()))

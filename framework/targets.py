@@ -56,17 +56,21 @@ def refuse_targets(out: Path, paths: Iterable[Path]) -> None:
             raise InputError.of(str(path), "is in the way: no earlier output of this command", "another --out")
 
 
-def refuse_file(out: Path) -> None:
+def refuse_file(out: Path, option: str = "--out") -> None:
     """Refuse to make what could not be written to the file ``out`` afterwards.
+
+    Args:
+        out: the file.
+        option: that names it on the command line.
 
     Raises:
         InputError: it is a folder, or its folder cannot be written.
     """
     if out.is_dir():
-        raise InputError.of("--out", f"{out} is a folder", "a file, there or not")
+        raise InputError.of(option, f"{out} is a folder", "a file, there or not")
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError.of("--out", f"{out} cannot be written", "a file in a folder that can")
+        raise InputError.of(option, f"{out} cannot be written", "a file in a folder that can")
 
 
 def _is_group(path: Path) -> bool:

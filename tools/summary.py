@@ -7,6 +7,7 @@ import _path  # noqa: F401  # before any other import: see there
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import get_args
 
 from framework.cost.cards import CARDS, find_card
@@ -16,6 +17,7 @@ from framework.cost.growth_report import growth_data, growth_text, save_growth_p
 from framework.cost.summary import Setting, summarise
 from framework.cost.text import summary_data, summary_text
 from framework.spec_file import load_spec
+from framework.targets import refuse_file
 from framework.update import Precision
 from registry import InputError
 from registry.cli import named_path, note, positive, run, say
@@ -26,8 +28,7 @@ GIGA, TERA = 1e9, 1e12
 def main(arguments: argparse.Namespace) -> int:
     """Count, and say what was counted."""
     setting = _setting(arguments)
-    if arguments.growth is not None and arguments.growth.suffix != ".png":
-        raise InputError.of("--growth", f"{arguments.growth} is no PNG file", "a path that ends in .png")
+    _check_plot(arguments.growth)
     experiment, notes = load_spec(arguments.spec, arguments.set)
     note(*notes)
     other = None if arguments.against is None else load_spec(arguments.against)[0]
@@ -47,6 +48,15 @@ def main(arguments: argparse.Namespace) -> int:
         data["growth"] = growth_data(found)
     say(json.dumps(data, indent=2) if arguments.json else "\n\n".join(texts))
     return 0
+
+
+def _check_plot(path: Path | None) -> None:
+    """Refuse a plot that could not be written, before minutes of counting."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise InputError.of("--growth", f"{path} is no PNG file", "a path that ends in .png")
+    refuse_file(path, "--growth")
 
 
 def _setting(arguments: argparse.Namespace) -> Setting:
@@ -98,7 +108,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the spec")
     parser.add_argument("--batch", type=positive, metavar="N", help="clips in an update, per GPU (default: the spec's)")
     parser.add_argument("--precision", choices=get_args(Precision), help="(default: the spec's)")
-    parser.add_argument("--gpus", type=positive, default=1, metavar="N", help="GPUs (default: %(default)s)")
+    parser.add_argument(
+        "--gpus", type=positive, default=1, metavar="N", help="GPUs that share a batch (default: %(default)s)"
+    )
     parser.add_argument("--gpu", default="h100", metavar="NAME", help=f"{', '.join(CARDS)} (default: %(default)s)")
     parser.add_argument("--memory", type=above_0, metavar="GB", help="of a GPU, in place of its own")
     parser.add_argument("--rate", type=above_0, metavar="TFLOP/S", help="of all products, in place of the GPU's")
@@ -111,7 +123,9 @@ def parser() -> argparse.ArgumentParser:
         help="of the bound that computing reaches (default: 1)",
     )
     parser.add_argument("--against", metavar="SPEC", help="put another spec beside it, at the same batch")
-    parser.add_argument("--growth", type=named_path, metavar="FILE.png", help="how costs grow with length and size")
+    parser.add_argument(
+        "--growth", type=named_path, metavar="FILE.png", help="also count longer and larger videos; plot"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON: bytes, FLOPs, seconds")
     return parser
 

@@ -52,18 +52,22 @@ def save_growth_plot(growth: Growth, path: Path) -> None:
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     sides: list[tuple[str, Mapping[str, Curve]]] = [("length", growth.length), ("size", growth.size)]
     for column, (axis, curves) in enumerate(sides):
-        label, factors = AXES[axis]
+        axis_label, factors = AXES[axis]
         for row, name in enumerate(("peak memory, GB", "TFLOPs of an iteration, without the prefix")):
             _lines(panels[row][column], curves, factors, FIGURES[name], "-")
-            panels[row][column].set(xscale="log", yscale="log", ylabel=name if column == 0 else "")
+            label = name.partition(", without")[0]
+            panels[row][column].set(xscale="log", yscale="log", ylabel=label if column == 0 else "")
             panels[row][column].grid(visible=True, alpha=0.3)
         _lines(panels[1][column], curves, factors, FIGURES["TFLOPs of its frozen prefix, mean over windows"], ":")
-        panels[1][column].set_xlabel(label)
+        panels[1][column].set_xlabel(axis_label)
         panels[1][column].xaxis.set_major_locator(FixedLocator(factors))
         panels[1][column].xaxis.set_minor_locator(NullLocator())
         panels[1][column].xaxis.set_minor_formatter(NullFormatter())
         panels[1][column].xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
-    panels[0][0].legend(frameon=False)
+    if any(point and point.prefix.flops for curve in growth.length.values() for point in curve):
+        panels[1][0].plot([], [], ":", color="grey", marker="o", markersize=4, label="a stage's frozen prefix")
+    lines = [*panels[0][0].get_lines(), *(line for line in panels[1][0].get_lines() if line.get_color() == "grey")]
+    figure.legend(handles=lines, frameon=False, loc="outside upper center", ncols=len(lines))
     path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path):
         figure.savefig(path, format="png", dpi=150)

@@ -87,6 +87,7 @@ def test_text(summary, alone):
         ([QUICK, "--precision", "int8"], "--precision: 'int8' is not a choice"),
         ([QUICK, "--gpus", "7"], "training.batch_size: "),
         ([QUICK, "--growth", "growth.svg"], "--growth: growth.svg is no PNG file"),
+        ([QUICK, "--growth", f"{TOOL}/growth.png"], "growth.png cannot be written; allowed: a file in a folder"),
         (["missing.py"], "missing.py: there is no such spec"),
         ([QUICK, "--against", "missing.py"], "missing.py: there is no such spec"),
         ([str(ROOT / "experiments" / "quickstart_classifier.py")], "is the spec of a classifier"),
@@ -101,3 +102,11 @@ def test_wrong_input(summary, tmp_path, arguments, line):
     assert err.startswith("error: ")
     assert line in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_the_plot(summary, tmp_path):
+    """It is refused before anything is counted."""
+    (tmp_path / "growth.png").mkdir()
+    code, out, err = summary(QUICK, "--growth", "growth.png")
+    assert (code, out) == (2, "")
+    assert err == "error: --growth: growth.png is a folder; allowed: a file, there or not\n"
