@@ -133,8 +133,12 @@ def find_card(
     if name not in CARDS:
         raise InputError.unknown("--gpu", "GPU", name, CARDS)
     card = CARDS[name]
+    given = {"memory": memory, "rate": rate, "bandwidth": bandwidth}
+    changed = [field for field, value in given.items() if value is not None]
     if memory is not None:
         card = attrs.evolve(card, memory=memory)
     if rate is not None:
         card = attrs.evolve(card, half=rate, tf32=rate, fp32=rate)
-    return card if bandwidth is None else attrs.evolve(card, bandwidth=bandwidth)
+    if bandwidth is not None:
+        card = attrs.evolve(card, bandwidth=bandwidth)
+    return attrs.evolve(card, source=f"{card.source}; {', '.join(changed)} as given") if changed else card
