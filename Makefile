@@ -51,6 +51,7 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/others dgmr
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --dgmr $(VENV)/others $(if $(DVD_GAN),--dvd-gan $(DVD_GAN))
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/frozen_prefix.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from components.layers import fix_weights
 from framework.adversarial_stage import AdversarialStage
 from framework.experiment import Experiment, Training
 from framework.graph import Stage, StageGraph
@@ -147,6 +148,7 @@ def plain_step(
     if stage.source and model.sources is not None and stage.view is not None:
         with device:
             source = plain_generator(graph, graph[stage.source])
+        fix_weights(source)  # as training does once with sources that stay as they are
         take_over(source, model.sources.links[0].generator)
         source.eval()
         low = (stage.view.options.get("time", 1), stage.view.options.get("space", 1))
