@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def main() -> int:
 
 def row(experiment: Experiment, name: str, arguments: argparse.Namespace) -> str:
     """The stage's row of the table."""
-    training = experiment.training_of(experiment.graph[name])
+    training = attrs.evolve(experiment.training_of(experiment.graph[name]), prefix_bank=None)
     step = build_step(experiment, name, training, arguments.batch)
     model = step.model
     now = time.process_time if arguments.cpu_time else time.perf_counter

@@ -77,7 +77,10 @@ def build_model(
 
 
 def assemble(experiment: Experiment, stage: Stage, training: Training, sources: Cascade | None) -> AdversarialStage:
-    """The stage's networks at iteration 0, on the CPU, with its loss, its views and the frozen ``sources``."""
+    """The stage's networks at iteration 0, on the CPU, with its loss, its views and the frozen ``sources``.
+
+    The weights of ``sources`` are fixed: they cannot train from here on.
+    """
     graph, view = experiment.graph, build_stage_view(stage)
     data = StageData(graph, stage, build_data_route(graph, stage), view)
     for link in sources.links if sources else ():
