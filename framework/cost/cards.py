@@ -17,6 +17,8 @@ class Card:
     name: str
     source: str
     """Where the figures are published."""
+    given: tuple[str, ...] = ()
+    """Figures that are a user's own, by name."""
     memory: float
     """Bytes; a GB is 10^9 of them."""
     half: float
@@ -134,11 +136,11 @@ def find_card(
         raise InputError.unknown("--gpu", "GPU", name, CARDS)
     card = CARDS[name]
     given = {"memory": memory, "rate": rate, "bandwidth": bandwidth}
-    changed = [field for field, value in given.items() if value is not None]
+    own = tuple(field for field, value in given.items() if value is not None)
     if memory is not None:
         card = attrs.evolve(card, memory=memory)
     if rate is not None:
         card = attrs.evolve(card, half=rate, tf32=rate, fp32=rate)
     if bandwidth is not None:
         card = attrs.evolve(card, bandwidth=bandwidth)
-    return attrs.evolve(card, source=f"{card.source}; {', '.join(changed)} as given") if changed else card
+    return attrs.evolve(card, given=own)

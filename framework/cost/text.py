@@ -141,6 +141,7 @@ def _notes(setting: Setting) -> list[str]:
     lines = [
         f"{card.name}: {rates}, {card.bandwidth / GIGA:g} GB/s.",
         f"Its figures: {card.source}.",
+        *([f"As given: {', '.join(card.given)}."] if card.given else []),
         "Time is the roofline of operations as torch runs them one by one: each at its FLOPs or its bytes,",
         "whichever takes longer. Compiled code moves fewer bytes; launches, loader and hooks come on top.",
         f"What fits leaves {CONTEXT / GIGA:g} GB to CUDA, {FRAGMENTS:.0%} to the allocator's gaps; 1 GB is 10^9 bytes.",

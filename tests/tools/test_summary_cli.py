@@ -70,7 +70,8 @@ def test_all_of_it(summary, alone, tmp_path):
 
 def test_text(summary, alone):
     """Without --json it is tables of at most 100 columns."""
-    code, out, err = summary(alone, "--gpu", "a100", "--memory", "40", "--precision", "bfloat16", "--batch", "3")
+    given = ("--memory", "40", "--rate", "100", "--bandwidth", "1000")
+    code, out, err = summary(alone, "--gpu", "a100", *given, "--precision", "bfloat16", "--batch", "3")
     assert (code, err) == (0, "")
     assert "clips at once that fit 40 GB" in out
     assert "on 1 x a100, bfloat16" in out
