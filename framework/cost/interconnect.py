@@ -36,11 +36,11 @@ class Traffic:
 def traffic_of(model: AdversarialStage, discriminator_steps: int, parts: int) -> Traffic:
     """What the stage's iteration exchanges when several GPUs make it.
 
-    A norm reduces two sums in each forward, also in the discriminators' updates, where videos are generated, and one
-    more in each backward pass. Norms in discriminators of timm's are left out.
+    A norm makes one reduction in each forward, also in the discriminators' updates, where videos are generated, and
+    one in each backward pass. Norms in discriminators of timm's are left out.
     """
     of_g = sum(p.nbytes for p in model.generator.parameters())
     of_d = sum(p.nbytes for p in model.discriminators.parameters())
     norms = sum(isinstance(part, ConditionalBatchNorm) for part in model.generator.modules())
-    small = parts * norms * (2 * discriminator_steps + 3) + discriminator_steps + 1
+    small = parts * norms * (discriminator_steps + 2) + discriminator_steps + 1
     return Traffic(of_g + discriminator_steps * of_d, small)
