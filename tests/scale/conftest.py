@@ -4,8 +4,8 @@ import os
 import sys
 
 import pytest
+from local_slurm import CannotStart, local_slurm
 from mpirun import NoMPI, open_mpi
-from one_node_slurm import CannotStart, one_node_slurm
 from tiny_quickstart import ROOT
 
 
@@ -26,10 +26,20 @@ def environ():
 def slurm(environ):
     """A Slurm of one node with two GPUs in name."""
     try:
-        with one_node_slurm() as running:
+        with local_slurm() as running:
             yield running
     except CannotStart as reason:
         pytest.skip(f"no Slurm: {reason}")
+
+
+@pytest.fixture(scope="session")
+def two_nodes(environ):
+    """A Slurm of two nodes."""
+    try:
+        with local_slurm(nodes=2) as running:
+            yield running
+    except CannotStart as reason:
+        pytest.skip(f"no Slurm of two nodes: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Two tasks in a real Slurm, and batch jobs that are stopped, started anew and cancelled."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -146,11 +147,34 @@ def by_srun(slurm, tmp_path_factory):
     return run, ended.stdout
 
 
+def assert_same_weights(run, other):
+    """The generators of both stages are equal bit for bit."""
+    for stage in ("base", "full"):
+        ours, theirs = (load_file(each / stage / "artifact" / "generator.safetensors") for each in (run, other))
+        assert ours.keys() == theirs.keys()
+        assert all(ours[name].equal(theirs[name]) for name in ours)
+
+
 def test_training(by_srun):
     """The quickstart trains; one of the two tasks speaks."""
     run, said = by_srun
     assert done(run)
     assert said.count(f"trained in {run}") == 1
+
+
+def test_training_on_two_nodes(two_nodes, by_srun, tmp_path):
+    """One task on each of two nodes, met on the first one's name, end in the weights of two tasks on one node."""
+    spread = ("--nodes=2", "--ntasks-per-node=1")
+    ended = two_nodes.run("srun", *spread, *MEET)
+    assert ended.returncode == 0, ended.stderr
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert {(each["rank"], each["local_rank"], each["total"]) for each in found} == {(0, 0, 3.0), (1, 0, 3.0)}
+    assert {each["address"] for each in found} == {socket.gethostname().partition(".")[0]}
+
+    run = tmp_path / "run"
+    ended = two_nodes.run("salloc", *spread, *training("slurm", run, ITERATIONS), cwd=ROOT, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_weights(run, by_srun[0])
 
 
 def test_training_preempted(slurm, by_srun, tmp_path):
@@ -170,7 +194,4 @@ def test_training_preempted(slurm, by_srun, tmp_path):
     said = Path(tmp_path, "said").read_text()
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), said
     assert "base: carrying on at iteration" in said
-    for stage in ("base", "full"):
-        ours, theirs = (load_file(each / stage / "artifact" / "generator.safetensors") for each in (run, by_srun[0]))
-        assert ours.keys() == theirs.keys()
-        assert all(ours[name].equal(theirs[name]) for name in ours)
+    assert_same_weights(run, by_srun[0])

@@ -1,4 +1,4 @@
-"""A real Slurm on one node, with everything of its own: key, sockets, ports, state.
+"""A real Slurm on this machine, with everything of its own: key, sockets, ports, state.
 
 It takes nothing from the machine but the installed programs, so that several can run at once, and as any user.
 """
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,17 +33,16 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={ctld_port}
-SlurmdPort={d_port}
 AuthType=auth/munge
 # Credentials live for seconds here: a requeued job waits that long, two minutes by default.
 AuthInfo=socket={folder}/munge.socket,cred_expire=8
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -55,8 +54,10 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 KillWait=60
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+{nodes}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+_NODE = """\
+NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 Gres=gpu:{gpus} State=UNKNOWN
 """
 
 
@@ -110,8 +111,8 @@ class Slurm:
 
 
 @contextmanager
-def one_node_slurm() -> Iterator[Slurm]:
-    """A Slurm of one node, and of nothing in the end.
+def local_slurm(nodes: int = 1) -> Iterator[Slurm]:
+    """A Slurm of one node or two, each this machine under another name, and of nothing in the end.
 
     Raises:
         CannotStart: its programs are not installed, or do not come up here.
@@ -121,14 +122,22 @@ def one_node_slurm() -> Iterator[Slurm]:
     programs = {name: shutil.which(name, path=path) for name in PROGRAMS}
     if missing := [name for name, found in programs.items() if found is None]:
         raise CannotStart(f"not installed: {', '.join(missing)} (Debian: slurm-wlm munge)")
+    # The first one's name has to lead here, for processes of several nodes to meet; the second's is never asked.
+    host = socket.gethostname().partition(".")[0]
+    names = (host, f"{host}-second")[:nodes]
+    if nodes > 1:
+        try:
+            socket.gethostbyname(host)
+        except OSError as error:
+            raise CannotStart(f"{host}, this machine's name, leads nowhere: {error}") from None
     # munged wants a socket that all can reach, which pytest's own folders are not; and its name has to be short.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)
     slurm = Slurm(folder)
     daemons: list[subprocess.Popen[bytes]] = []
     try:
-        _write_files(slurm)
-        _start(slurm, programs, daemons)
+        _write_files(slurm, names)
+        _start(slurm, programs, names, daemons)
         yield slurm
     finally:
         if daemons:
@@ -141,42 +150,46 @@ def one_node_slurm() -> Iterator[Slurm]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_files(slurm: Slurm) -> None:
-    folder, host = slurm.folder, socket.gethostname().partition(".")[0]
-    for name in ("state", "spool"):
+def _write_files(slurm: Slurm, names: Sequence[str]) -> None:
+    folder, host = slurm.folder, names[0]
+    for name in ("state", *(f"spool-{name}" for name in names)):
         (folder / name).mkdir()
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(128))
-    ctld_port, d_port = _free_ports(2)
-    fields = {"user": getpass.getuser(), "ctld_port": ctld_port, "d_port": d_port, "gpus": GPUS}
+    ctld_port, *ports = _free_ports(1 + len(names))
+    fields = {"user": getpass.getuser(), "ctld_port": ctld_port}
     fields["first_job"] = 1 + secrets.randbelow(1 << 20)
-    slurm.conf.write_text(_CONF.format(host=host, folder=folder, **fields))
+    nodes = [_NODE.format(node=name, host=host, port=port, gpus=GPUS) for name, port in zip(names, ports, strict=True)]
+    slurm.conf.write_text(_CONF.format(host=host, folder=folder, **fields, nodes="".join(nodes)))
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
     for number in range(GPUS):
         (folder / f"gpu{number}").touch()
-    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
+    (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
 
 
-def _start(slurm: Slurm, programs: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
+def _start(
+    slurm: Slurm, programs: dict[str, str], names: Sequence[str], daemons: list[subprocess.Popen[bytes]]
+) -> None:
     folder = slurm.folder
     files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
     munge = [f"--{name}={folder / file}" for name, file in {**files, "log-file": "munge.log"}.items()]
-    commands = {
-        "munged": ["--foreground", "--force", *munge],
-        "slurmctld": ["-D", "-f", str(slurm.conf)],
-        "slurmd": ["-D", "-f", str(slurm.conf)],
-    }
+    commands = [
+        ("munged", ["--foreground", "--force", *munge]),
+        ("slurmctld", ["-D", "-f", str(slurm.conf)]),
+        *(("slurmd", ["-D", "-N", name, "-f", str(slurm.conf)]) for name in names),
+    ]
     # So that nothing is left where the tests themselves are killed.
     bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    for name, options in commands.items():
-        with (folder / f"{name}.err.log").open("wb") as log:
+    for name, options in commands:
+        with (folder / f"{name}.err.log").open("ab") as log:
             command = [*bound, programs[name], *options]
             daemons.append(subprocess.Popen(command, env=slurm.environ, stdout=log, stderr=log))
         if name == "munged":
             _await(slurm, daemons, lambda: (folder / "munge.socket").exists())
-    _await(slurm, daemons, lambda: slurm.run("sinfo", "-h", "-o", "%t").stdout.strip() == "idle")
-    tried = slurm.run("srun", "--ntasks=2", "--gpus-per-node=2", "true")
+    idle = ["idle"] * len(names)
+    _await(slurm, daemons, lambda: slurm.run("sinfo", "-h", "-N", "-o", "%t").stdout.split() == idle)
+    tried = slurm.run("srun", f"--nodes={len(names)}", "--ntasks=2", "--gpus-per-node=2", "true")
     if tried.returncode:
         raise CannotStart(f"srun -n 2 true: {tried.stderr}\n{slurm.logs()}")
 
