@@ -10,8 +10,7 @@ from stage_makers import ready
 from tiny_runs import GENERATOR, copy_of, flip_byte, run_of, two_stages
 
 from framework import artifact as module
-from framework import tensor_file
-from framework import dump, load, use
+from framework import dump, load, tensor_file, use
 from framework.artifact import load_cascade, load_link, read_manifest, save_artifact
 from framework.build import build_generator
 from framework.checkpoint import file_digest

@@ -11,9 +11,10 @@ from tiny_runs import copy_of, flip_byte, run_of, two_stages
 from components.clip import Span
 from components.layers import Timeline
 from framework import use
-from framework.generate import Request, generate
+from framework.generate import generate
 from framework.noise import sample_noise
 from framework.other_lengths import estimate_for
+from framework.request import Request
 from framework.run_folder import RunFolder
 from framework.statistics import note_path
 from framework.trained import find, open_cascade
