@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "--metrics",
         type=_names,
         metavar="NAMES",
-        help=f"some of {','.join(NAMES)}, or components like 'PSD(frames=[1,8])' (default: all that can be measured)",
+        help=f"some of {','.join(NAMES)}, also with options, 'psd(frames=[1,8])' (default: all that can be measured)",
     )
     parser.add_argument(
         "--features",
