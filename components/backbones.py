@@ -10,6 +10,7 @@ from kornia.geometry.transform import resize
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from components.hub import why_not
 from components.layers import synchronize_batch_norms
 from components.torchvision_cpu import ensure_torchvision_imports
 from registry import InputError
@@ -101,6 +102,8 @@ def _create(name: str, channels: int, pretrained: bool) -> Any:
         what = f"timm has no model called {name!r}"
         raise InputError(Problem("backbone", what, "one of timm.list_models()", nearest(name, timm.list_models())))
     try:
+        if pretrained and (reason := why_not(timm.get_pretrained_cfg(name))):
+            raise OSError(reason)
         return timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=0)
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from io import FileIO
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         finally:
             if source.error is not None:  # whatever was made of the bytes that came
                 raise OSError(source.error.errno, source.error.strerror, str(path)) from source.error
+
+
+def frame_rate(path: Path) -> Fraction | None:
+    """Frames per second of a video on average, as its header has them; None where it does not say.
+
+    Raises:
+        VideoError: it cannot be opened.
+        OSError: the file cannot be read.
+    """
+    with opened(path) as (_, stream):
+        return stream.average_rate or None
 
 
 class _Source:

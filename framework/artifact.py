@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from components.generators import Generator
 from framework.build import build_generator
@@ -27,6 +27,7 @@ from framework.checkpoint import file_digest, first_not_finite, sync, write_whol
 from framework.experiment import Experiment, dump, shaping
 from framework.graph import Stage
 from framework.plain_data import differences, read_object, verified
+from framework.tensor_file import save_tensors
 from registry import InputError
 from registry.checksum import checksummed
 from registry.convert import structure, unstructure
@@ -97,7 +98,7 @@ def save_artifact(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for file, network in networks.items():
-        _save_weights(partial / file, network)
+        save_tensors(partial / file, network.state_dict())
     write_whole(partial / SPEC, dump(experiment))
     digests = {name: file_digest(partial / name) for name in (*networks, SPEC)}
     if source is not None:
@@ -113,15 +114,6 @@ def _copy_whole(folder: Path, to: Path) -> None:
     shutil.copytree(folder, to)
     for path in to.rglob("*"):
         sync(path)
-
-
-def _save_weights(path: Path, network: Generator) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:  # its own kind of error for a full disk, too
-        raise InputError.of(str(path), f"cannot be written ({error})") from error
-    sync(path)
 
 
 def read_manifest(folder: Path) -> Manifest:

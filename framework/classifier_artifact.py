@@ -6,8 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components.classifiers.stored import MANIFEST, NETWORK, HeldOut, Manifest
@@ -17,6 +15,7 @@ from framework.classifier import ClassifierExperiment
 from framework.classifier_data import RULE
 from framework.classifier_model import accuracy_of
 from framework.experiment import dump
+from framework.tensor_file import save_tensors
 from registry import InputError
 from registry.checksum import checksummed
 from registry.convert import unstructure
@@ -49,12 +48,7 @@ def save_classifier(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    try:
-        save_file(tensors, partial / NETWORK)
-    except SafetensorError as error:  # its own kind of error for a full disk, too
-        raise InputError.of(str(partial / NETWORK), f"cannot be written ({error})") from error
-    sync(partial / NETWORK)
+    save_tensors(partial / NETWORK, network.state_dict())
     write_whole(partial / SPEC, dump(experiment))
     manifest = Manifest(
         network=experiment.network,

@@ -23,7 +23,7 @@ from framework.noise import sample_noise
 from framework.real_clips import RealClips
 from framework.together import sum_over_ranks, together
 from framework.trained import Loaded, Trained, find, open_cascade
-from registry import Component, InputError
+from registry import Component, InputError, Problem
 from registry.progress import Progress
 
 
@@ -101,15 +101,29 @@ def _data(trained: Trained, store: str | None) -> VideoDataset:
     experiment = trained.experiment
     if store is not None:
         experiment = attrs.evolve(experiment, data=Component("ClipStore", {"path": store, "short": "skip"}))
-    dataset = open_data(experiment)
-    there, here = dataset.classes, trained.classes
-    if here is not None and there != here:  # labels are places in this list
-        place = next(place for place, names in enumerate(zip(there or (), here, strict=True)) if names[0] != names[1])
-        what = f"class {place} is {(there or ())[place]!r} there, and {here[place]!r} was trained"
-        raise InputError.of(
-            "data" if store is None else "--store", what, "the classes that it was trained on, in order"
-        )
+    try:
+        dataset = open_data(experiment)
+        _refuse_other_classes(dataset.classes, trained.classes)
+    except InputError as error:
+        raise InputError(_of_option(problem, store) for problem in error.problems) from None
     return dataset
+
+
+def _of_option(problem: Problem, store: str | None) -> Problem:
+    """The same problem, with the option that names the data, or may name other."""
+    if store is not None:
+        known = "" if store in problem.what else f"{store}: "
+        return attrs.evolve(problem, where="--store", what=known + problem.what)
+    allowed = "" if problem.allowed is None else f"{problem.allowed}, or "
+    return attrs.evolve(problem, allowed=f"{allowed}another store of real videos by --store")
+
+
+def _refuse_other_classes(there: tuple[str, ...] | None, here: tuple[str, ...] | None) -> None:
+    if here is None or there == here:  # labels are places in this list
+        return
+    place = next(place for place, names in enumerate(zip(there or (), here, strict=True)) if names[0] != names[1])
+    what = f"class {place} is {(there or ())[place]!r} there, and {here[place]!r} was trained"
+    raise InputError.of("data", what, "the classes that it was trained on, in order")
 
 
 def _compared(trained: Trained, frames: int, count: int, real: RealClips) -> Compared:
@@ -122,6 +136,7 @@ def _compared(trained: Trained, frames: int, count: int, real: RealClips) -> Com
         stride=stage.clip.stride,
         time=None if view is None else view.time,
         fewest=fewest_of(labels, trained.classes),
+        classes=0 if labels is None else len(set(labels.tolist())),
     )
 
 
@@ -151,6 +166,8 @@ def _generated(
     noise = sample_noise(cascade, request.seed, numbers, request.sigma)
     videos = cascade.videos(noise, None if labels is None else labels.to(cascade.device), request.frames)
     last = videos[trained.name]
+    if not torch.isfinite(last).all():
+        raise InputError.of("--sigma", f"at {request.sigma:g} generated videos are not finite", "a smaller one")
     batch = MetricBatch(videos=last, numbers=torch.tensor(list(numbers)), labels=labels)
     if not any(metric.needs_low for metric in metrics.values()):
         return batch
@@ -204,7 +221,7 @@ def _record(
         "features": network.identity() if network is not None and featured else None,
         "layer": metric.layer,
         "interval": metric.interval or None,
-        "metric_options": name if "(" in name else None,
+        "metric_options": None if name.endswith("()") else name,
     }
     return Record(
         metric=figure.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -51,15 +51,19 @@ def read_figures(path: Path) -> tuple[list[Record], str | None]:
     """The figures in the file ``path``, and a note if its last line was cut short.
 
     Raises:
-        InputError: another line is no figure; it names the file and the line.
+        InputError: another line is no figure; it names the file and the line. Or it is no text.
     """
     if not path.is_file():
         return [], None
     records = []
-    lines = path.read_text().splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        what = f"is no text (byte {error.start} is not UTF-8)"
+        raise InputError.of(str(path), what, "figures as lines of JSON") from None
     for number, line in enumerate(lines, 1):
         try:
-            records.append(_structured(json.loads(line), f"{path}, line {number}"))
+            records.append(_structured(_loaded(line), f"{path}, line {number}"))
         except ValueError as error:
             if number == len(lines) and not line.endswith("\n"):
                 return records, f"{path}, line {number}: cut short, left out"
@@ -115,6 +119,8 @@ def as_text(records: Sequence[Record]) -> list[str]:
 
 def _row(record: Record) -> tuple[str, str, str, str]:
     name = record.metric if "frame" not in record.detail else f"{record.metric} (frame {record.detail['frame']}), dB"
+    if options := record.protocol.get("metric_options"):
+        name += f", {options}"
     interval = "" if record.interval is None else "{:.4g} to {:.4g}".format(*record.interval)
     features = record.protocol.get("features")
     random = ", random features" if features and features.get("random") else ""
@@ -138,6 +144,14 @@ def as_plain(record: Record) -> dict[str, Any]:
     plain: dict[str, Any] = unstructure(record)
     plain["class"] = plain.pop("label")
     return plain
+
+
+def _loaded(line: str) -> Any:
+    return json.loads(line, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _structured(data: Any, where: str) -> Record:

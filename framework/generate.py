@@ -6,12 +6,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 from mmengine.device import get_device
 from torch import Tensor
 
@@ -20,40 +20,14 @@ from framework.artifact import versions
 from framework.cascade import Cascade
 from framework.checkpoint import write_whole
 from framework.locking import locked
-from framework.noise import noise_between, sample_noise
 from framework.outputs import Film, Output, Sheet, Track, ZarrGroup, make_group
 from framework.pictures import FILM_RATE, to_pixels
+from framework.request import Request
 from framework.targets import refuse_targets, stem_of
 from framework.together import on_first, together
 from framework.trained import Loaded, Trained, find, open_cascade
-from registry import InputError
 from registry.cli import note
 from registry.progress import Progress
-
-FORMATS = ("mp4", "png", "gif", "zarr")
-
-
-@attrs.frozen(kw_only=True)
-class Request:
-    """What to generate."""
-
-    stage: str | None = None
-    """The last stage of the cascade; None is the last one of the graph."""
-    count: int = 8
-    frames: int | None = None
-    """Length of the last stage's videos, any; None is its clip's."""
-    label: str | None = None
-    """Name of a class; None takes the classes in turn."""
-    sigma: float = 1.0
-    """Standard deviation of the noise; the paper's pictures are made at 0.5."""
-    seed: int = 0
-    between: tuple[int, int] | None = None
-    """Two sample numbers: the samples are steps from the noise of the one to that of the other."""
-    formats: tuple[str, ...] = ("mp4", "png")
-    rate: int = FILM_RATE
-    """Frames per second of films."""
-    batch: int = 8
-    """Samples generated at a time; those of a batch share a film and a picture."""
 
 
 @attrs.frozen
@@ -64,6 +38,8 @@ class Given:
     """The stage that they stand for, and their frames."""
     pieces: Callable[[int], Iterable[Tensor]]
     """Gives their frames ``(batch, n, C, H, W)`` in order, for so many samples."""
+    rate: Fraction | None = None
+    """Frames per second at which the last stage's videos last as long as they; None where nobody knows."""
 
 
 def generate(path: Path, request: Request, out: Path | None = None) -> list[Path]:
@@ -81,7 +57,7 @@ def generate(path: Path, request: Request, out: Path | None = None) -> list[Path
     """
     trained = together(lambda: find(path, request.stage))
     loaded = together(lambda: open_cascade(trained, request.frames))
-    labels = together(lambda: class_labels(request, trained.classes))
+    labels = together(lambda: request.labels(trained.classes))
     return write_videos(trained, loaded, request, labels, out or default_folder(trained))
 
 
@@ -129,8 +105,9 @@ def write_videos(
         if length != link.clip.frames:
             note(f"{link.name}: {length} frames, batch-norm statistics {loaded.statistics[link.name]}")
     stem = _stem(trained, request, lengths[-1]) + stem
-    described = _description(trained, loaded, request, labels, lengths) | (about or {})
-    batches = _batches(request)
+    rate = Fraction(request.rate or (given and given.rate) or FILM_RATE)
+    described = _description(trained, loaded, request, labels, lengths) | {"rate": float(rate)} | (about or {})
+    batches = request.batches()
     names = [stem if len(batches) == 1 else f"{stem}_{batch[0]:06d}-{batch[-1]:06d}" for batch in batches]
     targets = [out / f"{name}.{kind}" for name in names for kind in request.formats if kind != "zarr"]
     together(partial(refuse_targets, out, [*targets, out / f"{stem}.zarr", out / f"{stem}.json"]))
@@ -145,7 +122,7 @@ def write_videos(
             total=sum(map(len, mine)) * lengths[-1], desc=f"generate {cascade.links[-1].name}", unit="frame"
         ) as bar:
             for numbers, name in zip(mine, names[ranks.rank() :: ranks.world()], strict=True):
-                outputs = _files(out / name, tracks, request, len(numbers))
+                outputs = _files(out / name, tracks, request, rate, len(numbers))
                 if group is not None:
                     group.at(numbers[0])
                 _fill(cascade, request, numbers, labels, given, [*outputs, *([group] if group else [])], bar)
@@ -157,25 +134,6 @@ def write_videos(
         on_first(partial(write_whole, described_in, json.dumps(described, indent=2) + "\n"))
     paths.sort(key=lambda path: request.formats.index(path.suffix[1:]))
     return [*paths, described_in] if ranks.rank() == 0 else paths
-
-
-def class_labels(request: Request, classes: Sequence[str] | None) -> Tensor | None:
-    """The class of every sample, int64 ``(count,)``; None when unconditional.
-
-    Raises:
-        InputError: there is no class of that name.
-    """
-    if classes is None:
-        if request.label is not None:
-            raise InputError.of("--label", f"{request.label!r}: the cascade is unconditional", allowed="no --label")
-        return None
-    if request.label is None:
-        if request.between is not None:
-            return torch.full((request.count,), request.between[0] % len(classes))
-        return torch.arange(request.count) % len(classes)
-    if request.label not in classes:
-        raise InputError.unknown("--label", "class", request.label, classes)
-    return torch.full((request.count,), list(classes).index(request.label))
 
 
 def _begin(described_in: Path, stack: ExitStack) -> None:
@@ -205,7 +163,7 @@ def _fill(
 
     low = None if given is None else _shown(given, len(numbers), push)
     try:
-        for name, piece in cascade.stream(_noise(cascade, request, numbers), y, request.frames, low):
+        for name, piece in cascade.stream(request.noise(cascade, numbers), y, request.frames, low):
             push(name, piece)
             if name == cascade.links[-1].name:
                 bar.update(piece.shape[0] * piece.shape[1])
@@ -234,26 +192,13 @@ def _shown(given: Given, samples: int, push: Callable[[str, Tensor], None]) -> I
             return
 
 
-def _noise(cascade: Cascade, request: Request, numbers: Sequence[int]) -> list[Tensor]:
-    if request.between is None:
-        return sample_noise(cascade, request.seed, numbers, request.sigma)
-    places = torch.tensor(list(numbers)) / max(1, request.count - 1)
-    return noise_between(cascade, request.seed, request.between, places, request.sigma)
-
-
-def _batches(request: Request) -> list[range]:
-    """The samples of every batch; small enough that all ranks have some."""
-    size = min(request.batch, -(-request.count // ranks.world()))
-    return [range(first, min(first + size, request.count)) for first in range(0, request.count, size)]
-
-
-def _files(stem: Path, tracks: Sequence[Track], request: Request, samples: int) -> list[Output]:
+def _files(stem: Path, tracks: Sequence[Track], request: Request, rate: Fraction, samples: int) -> list[Output]:
     """The outputs that a batch has to itself."""
     outputs: list[Output] = []
     for kind in request.formats:
         path = stem.with_name(f"{stem.name}.{kind}")
         if kind in ("mp4", "gif"):
-            outputs.append(Film(path, tracks, samples, request.rate))
+            outputs.append(Film(path, tracks, samples, rate))
         elif kind == "png":
             outputs.append(Sheet(path, tracks, samples))
     return outputs

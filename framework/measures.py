@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from components import ranks
 from components.features import FeatureNetwork
 from components.metrics import Metric, MetricBatch, Side
 from components.views import View
@@ -28,7 +31,10 @@ NAMES = {
     "seams": "Seams",
     "motion": "Motion",
 }
-"""Short names of the metrics that are here; a component's own name, with options, does as well."""
+"""Short names of the metrics that are here; a component's own name does as well, either with options or without."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_COMPONENT = re.compile(r"\s*([A-Za-z_]\w*\s*(\(.*)?$|\{)", re.DOTALL)
+"""How a component begins; anything else can only be a path."""
 
 
 def make_features(text: str | None) -> FeatureNetwork | None:
@@ -39,12 +45,15 @@ def make_features(text: str | None) -> FeatureNetwork | None:
     """
     if text is None:
         return None
+    if _URL.match(text):
+        allowed = f'I3D(weights="{text}", digest="..."), its digest the SHA-256 of the file'
+        raise InputError.of("--features", f"{text} could hold anything", allowed)
     if Path(text).is_dir():
         component = Component("InDomainFeatures", {"path": text})
     elif Path(text).is_file():
         component = Component("I3D", {"weights": text})
-    elif "/" in text and "(" not in text:
-        raise InputError.of("--features", f"there is no file or folder {text}", "a component, or an existing path")
+    elif text and not _COMPONENT.match(text):
+        raise InputError.of("--features", f"there is no file or folder {text}", _choices())
     else:
         component = structure(component_data(text, "--features"), Component, "--features")
     network: FeatureNetwork = FEATURES.build(component, "--features")
@@ -64,6 +73,8 @@ class Compared:
     """How many of their frames one of the source's stands for; None for a base stage."""
     fewest: tuple[str, int] | None = None
     """The class, among those that are there, that fewest are of, and how many these are; None without classes."""
+    classes: int = 0
+    """How many classes there are videos of."""
 
 
 def fewest_of(labels: Tensor | None, classes: Sequence[str] | None) -> tuple[str, int] | None:
@@ -87,7 +98,7 @@ def make_metrics(
     *,
     per_class: bool,
 ) -> dict[str, Metric]:
-    """The metrics that are asked for, by name; what can not be measured is refused, or left out if nobody named it.
+    """The metrics that are asked for; what can not be measured is refused, or left out if nobody named it.
 
     Args:
         trained: whose videos are measured.
@@ -96,13 +107,18 @@ def make_metrics(
         compared: the videos.
         per_class: whether metrics that have figures of single classes give them.
 
+    Returns:
+        The metrics, by what shapes their figures: the components as a person writes them, with the options that are
+        not their defaults. One that is named twice is there once.
+
     Raises:
         InputError: a metric is unknown, or named and cannot be measured.
     """
     metrics: dict[str, Metric] = {}
     for name in names or tuple(NAMES):
         try:
-            metric = _metric(name, trained, per_class=per_class)
+            component = _component(name)
+            metric = _metric(component, trained, per_class=per_class)
             refuse_unmeasurable(metric, network, compared)
         except InputError as error:
             if names is not None:
@@ -110,7 +126,8 @@ def make_metrics(
                 raise InputError(at) from None
             note(f"{name} is left out: {'; '.join(problem.what for problem in error.problems)}")
             continue
-        metrics[name] = metric
+        metrics[str(_without(component, "per_class"))] = metric
+    refuse_too_large(metrics.values(), network, compared, _OPTIONS["features"])
     if not metrics:
         raise InputError.of("--metrics", "none of them can be measured here", "see the notes above")
     return metrics
@@ -119,17 +136,27 @@ def make_metrics(
 _OPTIONS = {name: f"--{name}" for name in ("metrics", "features", "frames", "count")}
 
 
-def _metric(name: str, trained: Trained, *, per_class: bool) -> Metric:
+def _component(name: str) -> Component:
+    """The metric that ``name`` names: short or as a component, with options or without, in upper or lower case."""
+    where = "--metrics"
+    own, bracket, options = name.partition("(")
+    known = {each.lower(): each for each in METRICS.names()} | NAMES
+    if own.strip().lower() not in known and not own.lstrip().startswith("{"):
+        raise InputError.unknown(where, "metric", own.strip(), [*NAMES])
+    text = known.get(own.strip().lower(), own) + bracket + options  # `is` is no name in Python
+    return structure(component_data(text, where), Component, where)
+
+
+def _without(component: Component, name: str) -> Component:
+    return Component(component.type, {key: value for key, value in component.options.items() if key != name})
+
+
+def _metric(component: Component, trained: Trained, *, per_class: bool) -> Metric:
     where = "--metrics"
     if per_class and trained.classes is None:
         raise InputError.of("--per-class", "the cascade has no classes", "no --per-class")
-    if name.lower() in NAMES:
-        options = {"per_class": True} if per_class and name.lower() in ("fvd", "fid", "is") else {}
-        component = Component(NAMES[name.lower()], options)
-    elif "(" in name or name in METRICS.names():
-        component = structure(component_data(name, where), Component, where)
-    else:
-        raise InputError.unknown(where, "metric", name, [*NAMES])
+    if per_class and "per_class" in METRICS.options(component.type):
+        component = attrs.evolve(component, options={"per_class": True, **component.options})
     stage = trained.stages[-1]
     source = trained.stages[-2].clip.frames if len(trained.stages) > 1 else stage.clip.frames
     metric: Metric = METRICS.build(
@@ -170,7 +197,7 @@ def refuse_unmeasurable(metric: Metric, network: FeatureNetwork | None, compared
         stride = compared.stride
         what = f"the feature network was trained on clips of stride {network.stride}, the videos have stride {stride}"
         raise InputError.of("features", what, f"a network of stride {stride}")
-    dim = network.dim if metric.layer == "pooled" else network.logits_dim
+    dim = _dim(metric, network)
     if dim is None:
         raise InputError.of("features", f"{name} compares logits, which the network does not have", "a classifier")
     needed, of_features = metric.least_videos(dim), f"{name} of features of {dim} dimensions"
@@ -181,6 +208,44 @@ def refuse_unmeasurable(metric: Metric, network: FeatureNetwork | None, compared
         label, count = compared.fewest
         what = f"{of_features} needs {needed} videos of each class, of {label} there are {count}"
         raise InputError.of("count", what, "more videos, fewer dimensions, or all classes as one")
+
+
+def _dim(metric: Metric, network: FeatureNetwork) -> int | None:
+    """Of the features that the metric compares."""
+    return network.dim if metric.layer == "pooled" else network.logits_dim
+
+
+def refuse_too_large(
+    metrics: Iterable[Metric], network: FeatureNetwork | None, compared: Compared, where: str = "features"
+) -> None:
+    """Refuse sums that the machine cannot hold, which grow with dimensions and classes; say of large ones how large.
+
+    Args:
+        metrics: that all can be measured.
+        network: the feature network, if any.
+        compared: the videos.
+        where: place of the problem.
+
+    Raises:
+        InputError: saying how much they take, and what makes it less.
+    """
+    if network is None:
+        return
+    taken = sum(metric.memory(_dim(metric, network) or 0, compared.classes) for metric in metrics if metric.layer)
+    # Where several add theirs up, each holds its own, the total, and another's as it comes.
+    taken *= 1 if ranks.world() == 1 else 3
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    each = "" if ranks.world() == 1 else " in each process"
+    what = f"sums of outer products of features take {taken / 1e9:,.1f} GB of memory{each}"
+    if taken > there:
+        allowed = "features of fewer dimensions, or figures of all classes as one"
+        raise InputError.of(where, f"{what}, and the machine has {there / 1e9:,.1f} GB", allowed)
+    if taken > _MUCH:
+        note(f"{what}; of fewer dimensions, or without figures of every class, they take less")
+
+
+_MUCH = 10**9
+"""Bytes of which it is said beforehand that they are needed."""
 
 
 def viewed(view: View, videos: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:

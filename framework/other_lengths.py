@@ -8,7 +8,7 @@ import torch
 from mmengine.device import get_device
 from torch import Tensor
 
-from framework.artifact import SOURCE, load_link
+from framework.artifact import MANIFEST, SOURCE, load_link, manifest_digest
 from framework.cascade import Cascade, Link
 from framework.statistics import copy_statistics, estimate, is_whole, note_digest, note_path, read_note, save, take
 from framework.trained import Trained, find
@@ -51,12 +51,31 @@ def estimate_for(
 
 
 def _into_copies(trained: Trained, lengths: list[int]) -> None:
-    """Each artifact holds copies of those before it: what is taken elsewhere has the statistics, too."""
-    for place, stage in enumerate(trained.stages):
-        copy = trained.folders[stage.name]
-        for number in reversed(range(place)):
+    """Each artifact holds copies of those before it: what is taken elsewhere has the statistics, too.
+
+    So have the run's artifacts of later stages than those that were asked for, which stand on these.
+    """
+    ready = dict(zip([stage.name for stage in trained.stages], lengths, strict=True))
+    for name, folder in _artifacts(trained).items():
+        copy = folder
+        for stage in reversed(trained.experiment.graph.chain(name)[:-1]):
             copy /= SOURCE
-            copy_statistics(trained.folders[trained.stages[number].name], lengths[number], copy)
+            own = trained.folders.get(stage.name)
+            # Only into copies of the very artifact: a later stage may have been trained on an earlier one.
+            if stage.name in ready and own and _same_artifact(own, copy):
+                copy_statistics(own, ready[stage.name], copy)
+
+
+def _artifacts(trained: Trained) -> dict[str, Path]:
+    """All that are there, those of stages after the ones that were asked for as well."""
+    if trained.run is None:
+        return trained.folders
+    artifacts = trained.run.artifacts(trained.experiment)
+    return {name: folder for name, folder in artifacts.items() if (folder / MANIFEST).is_file()}
+
+
+def _same_artifact(one: Path, other: Path) -> bool:
+    return (other / MANIFEST).is_file() and manifest_digest(one) == manifest_digest(other)
 
 
 def _ready(

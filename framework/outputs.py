@@ -6,6 +6,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Film(Output):
         rate: frames per second.
     """
 
-    def __init__(self, path: Path, tracks: Sequence[Track], samples: int, rate: int) -> None:
+    def __init__(self, path: Path, tracks: Sequence[Track], samples: int, rate: Fraction) -> None:
         super().__init__(path, tracks, samples)
         self._frames = max(track.frames for track in tracks)
         self._side = film_side(max(track.height for track in tracks))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 
+import attrs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 
 from framework.checkpoint import naming
 from framework.figures import Record
+from framework.locking import locked
+from framework.targets import stem_of
 
 COLOURS = {"real": "#1f77b4", "generated": "#d1495b"}
 
@@ -46,17 +51,45 @@ def psd_plot(records: Sequence[Record], ink: str = "black") -> Figure:
     return figure
 
 
-def save_psd_plot(records: Sequence[Record], stem: Path) -> list[Path]:
-    """Write the plot as ``stem.svg`` and ``stem.png``."""
+def with_plots(records: Iterable[Record]) -> list[Record]:
+    """The records, those of spectra with the name of their plot in the detail: of figures measured alike, one plot."""
+    return [
+        attrs.evolve(record, detail={**record.detail, "plot": f"{_stem(record)}.svg"})
+        if record.metric == "psd"
+        else record
+        for record in records
+    ]
+
+
+def save_psd_plots(records: Iterable[Record], folder: Path) -> list[Path]:
+    """Write the plots that :func:`with_plots` has named, and each as PNG as well; returns the files."""
+    by_name: dict[str, list[Record]] = {}
+    for record in records:
+        if "plot" in record.detail:
+            by_name.setdefault(record.detail["plot"], []).append(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [path for name, alike in by_name.items() for path in _save(alike, folder / name)]
+
+
+def _stem(record: Record) -> str:
+    """What is asked for most, and a digest of the whole protocol."""
+    protocol = record.protocol
+    names = ("psd", str(protocol.get("stage")), str(protocol.get("frames")))
+    sigma, seed = protocol.get("sigma", 1), protocol.get("seed", 0)
+    stem = stem_of(names, length=None, ends=None, label=None, sigma=sigma, seed=seed)
+    digest = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()
+    return f"{stem}_{digest[:8]}"
+
+
+def _save(records: Sequence[Record], path: Path) -> list[Path]:
     figure = psd_plot(records)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for kind in ("svg", "png"):
-        path, buffer = stem.with_name(f"{stem.name}.{kind}"), BytesIO()
-        figure.savefig(buffer, format=kind, dpi=150)
-        partial = path.with_name(path.name + ".partial")
-        with naming(path):
-            partial.write_bytes(buffer.getvalue())
-        partial.replace(path)
-        paths.append(path)
+    paths = [path, path.with_suffix(".png")]
+    with locked(path, wait=True):  # another evaluation may measure the very same
+        for each in paths:
+            buffer = BytesIO()
+            figure.savefig(buffer, format=each.suffix[1:], dpi=150)
+            partial = each.with_name(each.name + ".partial")
+            with naming(each):
+                partial.write_bytes(buffer.getvalue())
+            partial.replace(each)
     return paths

@@ -14,7 +14,7 @@ from framework.adversarial_stage import AdversarialStage
 from framework.build import build_stage_view, stage_path
 from framework.experiment import Experiment
 from framework.graph import Stage
-from framework.measures import Compared, fewest_of, look, refuse_unmeasurable
+from framework.measures import Compared, fewest_of, look, refuse_too_large, refuse_unmeasurable
 from framework.randomness import generator_at
 from framework.real_clips import RealClips
 from framework.samples import current_videos
@@ -68,6 +68,7 @@ class StageEvaluation:
             stride=stage.clip.stride,
             time=None if self._view is None else self._view.time,
             fewest=fewest_of(labels, dataset.classes),
+            classes=0 if labels is None else len(set(labels.tolist())),
         )
         metrics = self._metrics()
         for number, metric in enumerate(metrics):
@@ -75,6 +76,7 @@ class StageEvaluation:
                 refuse_unmeasurable(metric, self._network, compared)
             except InputError as error:
                 raise InputError.of(f"{self._where}[{number}]", error.problems[0].what) from None
+        refuse_too_large(metrics, self._network, compared, self._where)
         self.names = tuple(name for metric in metrics for name in metric.names_in(stage.clip.frames))
 
     @torch.no_grad()

@@ -16,8 +16,7 @@ from typing import Any
 
 import attrs
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from components.clip import Span
@@ -28,6 +27,7 @@ from framework.cascade import Cascade, Link
 from framework.checkpoint import file_digest, naming, sync, write_whole
 from framework.plain_data import read_object, verified
 from framework.randomness import reseed
+from framework.tensor_file import save_tensors
 from registry import InputError
 from registry.checksum import checksummed
 from registry.convert import structure, unstructure
@@ -117,14 +117,8 @@ def save(link: Link, artifact: Path, manifest: Manifest, **facts: Any) -> Path:
     note = note_path(artifact, facts["frames"])
     path = note.with_suffix(".safetensors")
     path.parent.mkdir(exist_ok=True)
-    tensors = {name: value.cpu().contiguous() for name, value in _statistics(link.generator).items()}
     partial = path.with_name(path.name + ".partial")
-    with naming(path):
-        try:
-            save_file(tensors, partial)
-        except SafetensorError as error:  # its own kind of error for a full disk, too
-            raise InputError.of(str(path), f"cannot be written ({error})") from error
-    sync(partial)
+    save_tensors(partial, _statistics(link.generator), path)
     partial.replace(path)
     weights = manifest.digests.get(AVERAGE) or manifest.digests[GENERATOR]
     about = Note(artifact=manifest_digest(artifact), weights=weights, digest=file_digest(path), **facts)

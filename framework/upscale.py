@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import attrs
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from components.clip import Clip, Span
 from datasets.decode import decode_frames
-from datasets.video_file import VideoError
+from datasets.video_file import VideoError, frame_rate
 from framework.checkpoint import file_digest
-from framework.generate import Given, Request, class_labels, default_folder, write_videos
+from framework.generate import Given, default_folder, write_videos
 from framework.outputs import Track
+from framework.request import Request
 from framework.together import together
 from framework.trained import Trained, find, open_cascade
 from registry import InputError
@@ -28,12 +30,14 @@ def upscale(
     """Upsample the video in the file ``video`` by the stages of ``path``, a run or an artifact.
 
     It is shown beside what is made of it. Its frames are taken as they come, scaled to the stage's size and cropped to
-    the centre, as at ingest. Its length is that of the low-resolution video; that of the result follows.
+    the centre, as at ingest. Its length is that of the low-resolution video; that of the result follows. Films last as
+    long as it does.
 
     Args:
         path: a run folder or an artifact's.
         video: the file.
-        request: samples, noise, formats; its ``frames`` are at most so many of the result.
+        request: samples, noise, formats; its ``frames`` are at most so many of the result, and without a ``rate`` of
+            its own films have that of the file, if the file says one.
         out: folder of the files; default as in :func:`framework.generate.generate`.
         source: the stage whose videos ``video`` stands for; default the base stage.
 
@@ -49,7 +53,7 @@ def upscale(
     low = next(stage.clip for stage in trained.stages if stage.name == after)
     if trained.classes is not None and request.label is None:
         raise InputError.of("--label", "is missing: the cascade is conditional", ", ".join(trained.classes))
-    labels = class_labels(request, trained.classes)
+    labels = request.labels(trained.classes)
     frames = together(lambda: sum(1 for _ in _decoded(video, low)))
     factor = trained.stages[-1].clip.frames // low.frames
     length = min(frames * factor, request.frames or frames * factor)
@@ -64,6 +68,7 @@ def upscale(
         for frame in _decoded(video, low):
             yield frame.to(device).expand(samples, 1, -1, -1, -1)
 
+    rate = together(lambda: _rate(video))
     about = {"video": str(video), "video_digest": together(lambda: file_digest(video)), "low": str(low)}
     return write_videos(
         trained,
@@ -71,7 +76,7 @@ def upscale(
         request,
         labels,
         out or default_folder(trained),
-        Given(shown, pieces),
+        Given(shown, pieces, None if rate is None else rate * factor),
         about,
         stem=f"_{video.stem}",
     )
@@ -86,6 +91,13 @@ def _source(trained: Trained, name: str | None) -> str:
     return names[0] if name is None else name
 
 
+def _rate(video: Path) -> Fraction | None:
+    try:
+        return frame_rate(video)
+    except VideoError as error:
+        raise _refused(video, error) from None
+
+
 def _decoded(video: Path, low: Clip) -> Iterator[Tensor]:
     """The video's frames ``(1, 1, 3, H, W)``, values in [-1, 1].
 
@@ -96,4 +108,8 @@ def _decoded(video: Path, low: Clip) -> Iterator[Tensor]:
         for frame in decode_frames(video, low.height):
             yield torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).div(127.5).sub(1)[None, None]
     except VideoError as error:
-        raise InputError.of(str(video), f"cannot be decoded ({error})", "a whole video file") from None
+        raise _refused(video, error) from None
+
+
+def _refused(video: Path, error: VideoError) -> InputError:
+    return InputError.of(str(video), f"cannot be decoded ({error})", "a whole video file")

@@ -14,11 +14,11 @@ from framework.evaluate import Request, evaluate
 from framework.figures import FIGURES, add_figures, as_plain, as_text, read_figures
 from framework.launch import LAUNCHERS, launched
 from framework.measures import NAMES
-from framework.psd_plot import save_psd_plot
+from framework.psd_plot import save_psd_plots, with_plots
 from framework.targets import refuse_file
 from framework.together import on_first, together
 from registry import InputError
-from registry.cli import at_least_0, named_path, positive, run, say, whole
+from registry.cli import at_least_0, named_path, note, positive, run, say, whole
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -39,11 +39,9 @@ def main(arguments: argparse.Namespace) -> int:
     out = arguments.out or (arguments.run if is_run else Path()) / "evaluation" / FIGURES
     with launched(arguments.launcher):
         together(partial(_refuse_out, out))
-        records = evaluate(arguments.run, request)
+        records = with_plots(evaluate(arguments.run, request))
         on_first(partial(add_figures, out, records))
-        spectra = [record for record in records if record.metric == "psd"]
-        stem = out.with_name(f"psd_{spectra[0].protocol['stage']}_{spectra[0].protocol['frames']}") if spectra else out
-        plots = on_first(partial(save_psd_plot, spectra, stem)) if spectra else []
+        plots = on_first(partial(save_psd_plots, records, out.parent))
         if arguments.json:
             say(*(json.dumps(as_plain(record)) for record in records))
         else:
@@ -70,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "--metrics",
         type=_names,
         metavar="NAMES",
-        help=f"some of {','.join(NAMES)}, or components like 'PSD(frames=[1,8])' (default: all that can be measured)",
+        help=f"some of {','.join(NAMES)}, also with options, 'psd(frames=[1,8])' (default: all that can be measured)",
     )
     parser.add_argument(
         "--features",
@@ -110,10 +108,12 @@ def _refuse_out(out: Path) -> None:
     """Refuse a file that cannot take figures before they are measured, which may take hours."""
     refuse_file(out)
     try:
-        read_figures(out)
-    except (InputError, UnicodeDecodeError) as error:
+        _, cut_short = read_figures(out)
+    except InputError as error:
         first = str(error).splitlines()[0]
         raise InputError.of("--out", f"{out} holds something else than figures ({first})", "another file") from None
+    if cut_short:
+        note(cut_short)
 
 
 def _named(text: str) -> str:

@@ -7,8 +7,10 @@ import _path  # noqa: F401  # before any other import: see there
 import argparse
 import sys
 
-from framework.generate import FORMATS, Request, generate
+from framework.generate import generate
 from framework.launch import LAUNCHERS, launched
+from framework.pictures import FILM_RATE
+from framework.request import FORMATS, Request
 from framework.stopping import unwound
 from registry import InputError
 from registry.cli import at_least_0, named_path, positive, run, say, whole
@@ -46,8 +48,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what is generated, how, and into what."""
+def add_options(parser: argparse.ArgumentParser, rate: str = str(FILM_RATE)) -> None:
+    """The options that say what is generated, how, and into what; ``rate`` is the films' default, in words."""
     defaults = Request()
     parser.add_argument("--stage", metavar="NAME", help="the last stage to run (default: the last of the cascade)")
     parser.add_argument("--count", type=positive, default=defaults.count, help="samples (default: %(default)s)")
@@ -56,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sigma", type=at_least_0, default=defaults.sigma, help="of the noise; 0.5 for pictures (default: %(default)s)"
     )
     parser.add_argument("--seed", type=whole, default=defaults.seed, help="(default: %(default)s)")
-    parser.add_argument("--rate", type=positive, default=defaults.rate, help="frames per second (default: %(default)s)")
+    parser.add_argument("--rate", type=positive, help=f"frames per second of films (default: {rate})")
     parser.add_argument(
         "--batch",
         type=positive,

@@ -10,6 +10,7 @@ import sys
 from generate import add_options, request_of
 
 from framework.launch import launched
+from framework.pictures import FILM_RATE
 from framework.stopping import unwound
 from framework.upscale import upscale
 from registry.cli import named_path, positive, run, say
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--frames", type=positive, metavar="T", help="the most frames of the result (default: what the video gives)"
     )
     parser.set_defaults(between=None)
-    add_options(parser)
+    add_options(parser, rate=f"the film lasts as long as VIDEO, or {FILM_RATE} where that does not say its own")
     return parser
 
 

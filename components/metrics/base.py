@@ -85,6 +85,15 @@ class Metric(ABC):
         """The fewest videos of a side that make a figure, where features have ``dim`` dimensions."""
         return 1
 
+    def memory(self, dim: int, classes: int) -> int:
+        """Bytes that its sums take where they are many; 0 where they do not matter.
+
+        Args:
+            dim: of the features that it compares.
+            classes: that there are videos of.
+        """
+        return 0
+
     @abstractmethod
     def update(self, side: Side, batch: MetricBatch) -> None:
         """Look at some videos.

@@ -73,6 +73,11 @@ class FrechetDistance(Metric):
         """One more than dimensions."""
         return dim + 1
 
+    def memory(self, dim: int, classes: int) -> int:
+        """Of either side, all videos and with ``per_class`` each class: a matrix of float64 for each group."""
+        kinds = 1 + (classes if self.per_class else 0)
+        return len(self.sides) * kinds * GROUPS * dim**2 * torch.float64.itemsize
+
     def update(self, side: Side, batch: MetricBatch) -> None:
         """Add the videos' features to the moments; see :meth:`Metric.update`."""
         features = chosen_features(batch, self.layer, type(self).__name__).detach().to("cpu", torch.float64)

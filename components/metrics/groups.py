@@ -29,7 +29,10 @@ class GroupedSums:
 
     def add_rows(self, name: str, rows: Tensor) -> None:
         """Add what has been summed up group by group, ``(GROUPS, ...)``."""
-        self._sums[name] = self._sums[name] + rows if name in self._sums else rows
+        if name in self._sums:
+            self._sums[name] += rows  # in place: they may be large
+        else:
+            self._sums[name] = rows
 
     def __contains__(self, name: str) -> bool:
         """Whether anything was added under that name."""

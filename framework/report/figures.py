@@ -40,13 +40,20 @@ def figure_tables(records: Sequence[Record]) -> Html:
         if spectra:
             label = f"Power spectra of real and generated frames, table {number + 1}"
             parts.append(tag("div", as_svg(psd_plot(spectra, ink=INK), label), class_="card"))
-        own = {
-            record.metric: {name: record.protocol[name] for name in _OF_ONE_METRIC if record.protocol.get(name)}
-            for record in each.records
-        }
-        whole = {**each.protocol, "of each metric": own}
+        whole = {**each.protocol, "of each metric": _own_protocols(each.records)}
         parts.append(folded("protocol", tag("pre", json.dumps(whole, indent=2))))
     return join(parts)
+
+
+def _own_protocols(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+    """By a metric's name what its figures do not share with others: a part of a protocol, or several."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        own = {name: record.protocol.get(name) for name in _OF_ONE_METRIC}
+        there = found.setdefault(record.metric, [])
+        if own not in there:
+            there.append(own)
+    return found
 
 
 def in_words(protocol: Mapping[str, Any]) -> str:
@@ -69,13 +76,14 @@ def in_words(protocol: Mapping[str, Any]) -> str:
 def _row(record: Record) -> tuple[str, ...]:
     unit = " dB" if record.metric in ("psd", "grounding_psnr") else ""
     frame = f", frame {record.detail['frame']}" if "frame" in record.detail else ""
+    options = f", {record.protocol['metric_options']}" if record.protocol.get("metric_options") else ""
     features = record.protocol.get("features")
     random = " (random features)" if features and features.get("random") else ""
     interval = "" if record.interval is None else "{:.4g} to {:.4g}".format(*record.interval)
     real = record.detail.get("real")
     better, explained = EXPLAINED.get(record.metric, ("", ""))
     return (
-        f"{record.metric}{frame}{random}",
+        f"{record.metric}{frame}{options}{random}",
         f"{record.value:.4g}{unit}",
         interval,
         better,

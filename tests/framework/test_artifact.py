@@ -10,7 +10,7 @@ from stage_makers import ready
 from tiny_runs import GENERATOR, copy_of, flip_byte, run_of, two_stages
 
 from framework import artifact as module
-from framework import dump, load, use
+from framework import dump, load, tensor_file, use
 from framework.artifact import load_cascade, load_link, read_manifest, save_artifact
 from framework.build import build_generator
 from framework.checkpoint import file_digest
@@ -229,10 +229,10 @@ def test_what_is_not_finite_becomes_no_artifact(tmp_path, generators, value):
 def test_weights_are_on_the_disk_before_their_digest(tmp_path, generators, monkeypatch):
     """A power cut leaves no manifest of weights that were never written out, nor a folder that was never named."""
     done = []
-    for name in ("sync", "file_digest"):
-        original = getattr(module, name)
+    for place, name in ((tensor_file, "sync"), (module, "sync"), (module, "file_digest")):
+        original = getattr(place, name)
         monkeypatch.setattr(
-            module, name, lambda path, name=name, original=original: (done.append((name, path.name)), original(path))[1]
+            place, name, lambda path, name=name, original=original: (done.append((name, path.name)), original(path))[1]
         )
     save(tmp_path, generators)
     assert done.index(("sync", "generator.safetensors")) < done.index(("file_digest", "generator.safetensors"))

@@ -1,7 +1,9 @@
 """Evaluation of a trained run: what is measured, on what, in which protocol, and what is refused."""
 
 import json
+from contextlib import suppress
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,11 @@ from tiny_runs import copy_of, flip_byte, two_stages
 
 from components.metrics import frechet_distance
 from datasets.base import VideoDataset
-from framework import Clip
+from framework import Clip, use
 from framework.cascade import Cascade
 from framework.check_data import open_data
-from framework.evaluate import Request, evaluate
-from framework.measures import NAMES, fewest_of, make_features
+from framework.evaluate import Request, _data, evaluate
+from framework.measures import NAMES, Compared, fewest_of, make_features, make_metrics
 from framework.noise import sample_noise
 from framework.real_clips import RealClips
 from framework.trained import find, open_cascade
@@ -101,7 +103,15 @@ def test_unrolled(trained):
         ({"count": 9}, "--count: 9 videos, but 8 clips are long enough; allowed: at most 8"),
         ({"features": "RandomFeature"}, "did you mean 'RandomFeatures'?"),
         ({"features": "none/there"}, "--features: there is no file or folder none/there"),
-        ({"store": "none"}, "none: there is no such store"),
+        ({"features": "i3d.pt"}, "--features: there is no file or folder i3d.pt; allowed: I3D, "),
+        ({"features": "my weights (1).pt"}, "--features: there is no file or folder my weights (1).pt"),
+        (
+            {"features": "https://a.b/i3d.pt"},
+            'https://a.b/i3d.pt could hold anything; allowed: I3D(weights="https://a.b/i3d.pt", digest="...")',
+        ),
+        ({"store": "none"}, "--store: none: there is no such store"),
+        ({"metrics": ("fdv(per_class=true)",)}, "--metrics: no metric is called 'fdv'"),
+        ({"metrics": ("psd(frame=[1])",)}, "'frame' is not an option of PSD; allowed: frames"),
         ({"metrics": ("PSD(frame=[1])",)}, "'frame' is not an option of PSD; allowed: frames"),
     ],
 )
@@ -116,7 +126,69 @@ def test_options_of_metrics(trained):
     """A component by name takes its options."""
     records = evaluate(trained.path, Request(metrics=("PSD(frames=[2,3])",), count=4))
     assert [record.detail["frame"] for record in records] == [2, 3]
-    assert records[0].protocol["metric_options"] == "PSD(frames=[2,3])"
+    assert records[0].protocol["metric_options"] == "PSD(frames=[2, 3])"
+
+
+@pytest.mark.parametrize(
+    "name", ["psd(frames=[2, 3])", "Psd(frames=[2,3])", '{"type": "PSD", "options": {"frames": [2, 3]}}']
+)
+def test_names_with_options_are_those_without(trained, name):
+    """In upper and lower case, and written anyhow, it is the same measurement, which replaces an earlier one."""
+    [expected, _] = evaluate(trained.path, Request(metrics=("PSD(frames=[2, 3])",), count=4))
+    records = evaluate(trained.path, Request(metrics=(name, "PSD(frames=[2, 3])"), count=4))
+    assert len(records) == 2
+    assert records[0] == expected
+
+
+def test_every_metric_takes_options_by_its_short_name(trained):
+    """`is` among them, which is no name in Python; --per-class reaches those with options as well."""
+    for name in NAMES:
+        given = Compared(frames=8, count=8, stride=1, time=2)
+        with suppress(InputError):
+            make_metrics(find(trained.path), None, (f"{name}()",), given, per_class=False)
+            continue
+        with pytest.raises(InputError, match=r"--features: .* and no network is named"):
+            make_metrics(find(trained.path), None, (f"{name}()",), given, per_class=False)
+    records = evaluate(trained.path, Request(metrics=("fid()",), features="RandomFeatures(dim=1)", per_class=True))
+    assert [record.label for record in records] == [None, "circle", "cross", "square", "triangle"]
+    assert records[0].protocol["metric_options"] is None
+
+
+def test_sums_that_no_memory_holds_are_refused(trained, monkeypatch, capsys):
+    """Before anything is generated, with how much they take: 2 sides of 5 kinds of 10 groups of D x D float64."""
+    monkeypatch.setattr(Cascade, "videos", None)
+    network = make_features("RandomFeatures(dim=2000)")
+    given = Compared(frames=8, count=10**6, stride=1, time=2, fewest=("circle", 10**5), classes=4)
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 3 * 10**6, "SC_PAGE_SIZE": 1000}.get)
+    with pytest.raises(InputError) as caught:
+        make_metrics(find(trained.path), network, ("fid",), given, per_class=True)
+    assert str(caught.value) == (
+        "--features: sums of outer products of features take 3.2 GB of memory, and the machine has 3.0 GB; "
+        "allowed: features of fewer dimensions, or figures of all classes as one"
+    )
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 4 * 10**6, "SC_PAGE_SIZE": 1000}.get)
+    make_metrics(find(trained.path), network, ("fid",), given, per_class=True)
+    assert "take 3.2 GB of memory; of fewer dimensions" in capsys.readouterr().err
+    make_metrics(find(trained.path), network, ("fid",), given, per_class=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_data_that_is_away_says_that_other_may_be_given(trained, tmp_path):
+    """An artifact goes elsewhere without its data: the line has the option; one that was given is named itself."""
+    experiment = attrs.evolve(two_stages(), data=use("ClipStore", path=str(tmp_path / "none")))
+    found = attrs.evolve(find(trained.path), experiment=experiment)
+    with pytest.raises(InputError, match=r"none: there is no such store; allowed: .*, or another store .* by --store$"):
+        _data(found, None)
+    with pytest.raises(InputError) as caught:
+        _data(find(trained.path), str(tmp_path / "other"))
+    assert str(caught.value).startswith(f"--store: {tmp_path}/other: there is no such store; allowed: ")
+    assert "data.path" not in str(caught.value)
+
+
+def test_videos_that_are_not_finite_are_refused(trained):
+    """An absurd sigma is said, instead of figures that no JSON holds."""
+    with pytest.raises(InputError, match="--sigma: at 1e\\+38 generated videos are not finite"):
+        evaluate(trained.path, Request(metrics=("motion",), sigma=1e38))
 
 
 def test_per_class(trained, monkeypatch):

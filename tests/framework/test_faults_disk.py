@@ -55,7 +55,7 @@ def _full_when(disk: Path, where: str) -> None:
         "checkpoint": (checkpoint.torch, "save", 2),
         "picture": (hooks, "save_picture", 1),
         "film": (hooks, "save_film", 1),
-        "artifact": (artifact, "save_file", 1),
+        "artifact": (artifact, "save_tensors", 1),
     }
     target, name, number = targets[where]
     original, calls = getattr(target, name), []

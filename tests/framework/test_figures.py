@@ -59,6 +59,25 @@ def test_damage_is_named(tmp_path):
         read_figures(path)
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe{}\n", b'{"metric": "caf\xe9"}\n'])
+def test_what_is_no_text_is_named(tmp_path, content):
+    """In one line, with the file."""
+    path = tmp_path / "figures.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^\S+figures.jsonl: is no text \(byte \d+ is not UTF-8\)") as caught:
+        read_figures(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_that_could_not_be_written_again_is_damage(tmp_path):
+    """Python's reader takes NaN, which is no JSON: found when new figures were to be written, it would lose them."""
+    path = tmp_path / "figures.jsonl"
+    add_figures(path, [FVD])
+    path.write_text(path.read_text().replace("12.5", "NaN"))
+    with pytest.raises(InputError, match=r"figures.jsonl, line 1: is damaged \(NaN is no JSON\)"):
+        read_figures(path)
+
+
 def test_tables_of_many_figures(monkeypatch):
     """Figures of hundreds of classes are compared by the protocols that there are, not each with each."""
     asked = []

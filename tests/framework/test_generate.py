@@ -14,9 +14,10 @@ from PIL import Image
 from tiny_runs import copy_of, flip_byte, run_of, two_stages, upsampling_stage
 
 from framework.artifact import load_cascade
-from framework.generate import Request, generate
+from framework.generate import generate
 from framework.noise import sample_noise, spherical
 from framework.pictures import to_pixels
+from framework.request import Request
 from framework.run_folder import RunFolder
 from registry import InputError
 

@@ -5,8 +5,9 @@ import multiprocessing
 import pytest
 
 from framework.figures import Record, add_figures, read_figures
-from framework.generate import Request, generate
+from framework.generate import generate
 from framework.locking import locked
+from framework.request import Request
 from registry import InputError
 
 FORK = multiprocessing.get_context("fork")

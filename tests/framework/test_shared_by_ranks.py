@@ -7,7 +7,8 @@ from ranks import results
 
 from framework.evaluate import Request as Measured
 from framework.evaluate import evaluate
-from framework.generate import Request, generate
+from framework.generate import generate
+from framework.request import Request
 
 
 def _generated(path, out, count):

@@ -8,7 +8,8 @@ import torch
 import zarr
 
 from components.features import InDomainFeatures
-from framework.generate import Request, generate
+from framework.generate import generate
+from framework.request import Request
 from framework.spec_file import load_any_spec, load_spec
 from framework.train import train
 from framework.train_classifier import train_classifier

@@ -22,8 +22,9 @@ from components.features import InDomainFeatures
 from framework import ClassifierExperiment, ClassifierTraining, Clip, classifier_artifact, use
 from framework.classifier_data import held_out_clips, open_labelled
 from framework.classifier_model import ClassifierModel
-from framework.generate import Request, generate
+from framework.generate import generate
 from framework.measures import Compared, refuse_unmeasurable
+from framework.request import Request
 from framework.train_classifier import train_classifier
 from registry import METRICS, InputError
 from registry.cli import REQUEUE

@@ -11,9 +11,10 @@ from tiny_runs import copy_of, flip_byte, run_of, two_stages
 from components.clip import Span
 from components.layers import Timeline
 from framework import use
-from framework.generate import Request, generate
+from framework.generate import generate
 from framework.noise import sample_noise
 from framework.other_lengths import estimate_for
+from framework.request import Request
 from framework.run_folder import RunFolder
 from framework.statistics import note_path
 from framework.trained import find, open_cascade
@@ -173,21 +174,6 @@ def test_statistics_of_a_length_are_estimated_and_kept(run):
     assert saved.read_bytes() == once
 
 
-def test_an_artifact_has_the_statistics_of_a_length_by_itself(run, tmp_path):
-    """Estimated in the run, they are in the last stage's folder, too: taken elsewhere it makes the same videos."""
-    estimate_for(run.path, 12, passes=2, batch=3)
-    expected, said = videos(run.path, 12)
-    alone = tmp_path / "elsewhere"
-    shutil.copytree(run.artifact("full"), alone)
-    shutil.rmtree(run.path)
-    found, said_alone = videos(alone, 12)
-    assert said_alone == said
-    assert all(torch.equal(found[name], video) for name, video in expected.items())
-    before = {path: path.stat().st_mtime_ns for path in alone.rglob("*")}
-    estimate_for(alone, 12, passes=2, batch=3)
-    assert before == {path: path.stat().st_mtime_ns for path in alone.rglob("*")}
-
-
 def test_the_trained_length_needs_no_estimate(run):
     """Asked for the clip's own length nothing is done."""
     before = sorted(run.path.rglob("*"))
@@ -241,8 +227,31 @@ def test_statistics_go_along_with_an_artifact(run, tmp_path):
     assert also == said
     for name, video in expected.items():
         assert torch.equal(found[name], video)
+    before = {path: path.stat().st_mtime_ns for path in alone.rglob("*")}
+    estimate_for(alone, 12, passes=1, batch=2)  # there is nothing left to do
+    assert before == {path: path.stat().st_mtime_ns for path in alone.rglob("*")}
     estimate_for(early, 12, passes=1, batch=2)  # in an artifact alone they come out the same
     assert torch.equal(videos(early, 12)[0]["full"], expected["full"])
+
+
+def test_statistics_of_an_earlier_stage_alone_go_along(run, tmp_path):
+    """Estimated with ``--stage base``, they are in later stages' copies of it: these alone make the run's videos."""
+    estimate_for(run.path, 6, stage="base", passes=1, batch=2)
+    expected, said = videos(run.path, 12)
+    assert said["base"] == "of 6 frames, 1 passes of 2"
+    shutil.move(run.artifact("full"), tmp_path / "elsewhere")
+    shutil.rmtree(run.path)
+    found, also = videos(tmp_path / "elsewhere", 12)
+    assert also == said
+    assert all(torch.equal(found[name], video) for name, video in expected.items())
+
+
+def test_a_copy_of_another_artifact_is_left_alone(run):
+    """A later stage that was trained on an earlier training of its source has not that one's statistics put in."""
+    manifest = run.artifact("full") / "source" / "manifest.json"
+    manifest.write_text(json.dumps(checksummed({**json.loads(manifest.read_text()), "iterations": 5})))
+    estimate_for(run.path, 6, stage="base", passes=1, batch=2)
+    assert not (manifest.parent / "statistics").exists()
 
 
 def test_statistics_where_frames_come_from_elsewhere(run):

@@ -1,7 +1,9 @@
 """Real low-resolution videos upsampled by the stages after the one whose videos they stand for."""
 
 import json
+from fractions import Fraction
 
+import attrs
 import av
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from tiny_runs import copy_of
 
 from datasets.decode import decode
 from datasets.encode import write_video
-from framework.generate import Request
 from framework.noise import sample_noise
 from framework.other_lengths import estimate_for
-from framework.pictures import to_pixels
+from framework.pictures import FILM_RATE, to_pixels
+from framework.request import Request
 from framework.trained import find, open_cascade
 from framework.upscale import upscale
 from registry import InputError
@@ -74,6 +76,30 @@ def test_at_a_length_that_has_statistics(trained, film, tmp_path):
     request = Request(label="cross", frames=12, count=1, formats=("png",))
     _, about = upscale(run.path, film, request, tmp_path / "out")
     assert json.loads(about.read_text())["statistics"] == {"full": "of 12 frames, 1 passes of 2"}
+
+
+@pytest.mark.parametrize("rate", [Fraction(10), Fraction(30000, 1001), Fraction(24)])
+def test_films_last_as_long_as_the_video(trained, tmp_path, rate):
+    """Twice the frames at twice the video's rate; a rate that is asked for is taken, and both are said."""
+    write_video(tmp_path / "film.mp4", np.zeros((6, 8, 8, 3), np.uint8), rate)
+    request = Request(label="cross", count=1, formats=("mp4",))
+    path, about = upscale(trained.path, tmp_path / "film.mp4", request, tmp_path / "out")
+    assert _rate_of(path) == 2 * rate
+    assert json.loads(about.read_text())["rate"] == pytest.approx(float(2 * rate))
+    path, about = upscale(trained.path, tmp_path / "film.mp4", attrs.evolve(request, rate=5), tmp_path / "out")
+    assert _rate_of(path) == 5 == json.loads(about.read_text())["rate"]
+
+
+def test_a_video_that_says_no_rate_has_the_films_own(trained, film, tmp_path, monkeypatch):
+    """Nothing is made up of it: films play as all others do."""
+    monkeypatch.setattr("framework.upscale.frame_rate", lambda _: None)
+    path, _ = upscale(trained.path, film, Request(label="cross", count=1, formats=("mp4",)), tmp_path / "out")
+    assert _rate_of(path) == FILM_RATE
+
+
+def _rate_of(path):
+    with av.open(str(path)) as opened:
+        return opened.streams.video[0].average_rate
 
 
 @pytest.mark.parametrize(

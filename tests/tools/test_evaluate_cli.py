@@ -51,9 +51,43 @@ def test_the_table_and_the_files(run, evaluate):
     assert [json.loads(line)["metric"] for line in lines] == ["psd", "motion", "psd", "psd"]
     assert out.splitlines()[0].split() == ["metric", "value", "95%", "of"]
     assert f"with their protocols in {run}/evaluation/figures.jsonl" in out
-    with Image.open(run / "evaluation" / "psd_full_4.png") as plot:
+    plots = [json.loads(line)["detail"].get("plot") for line in lines]
+    assert plots[1] is None
+    assert plots[2] == plots[3] != plots[0]  # a plot for the figures of one protocol
+    assert sorted(path.name for path in (run / "evaluation").glob("psd_full_4_*.svg")) == sorted({*plots} - {None})
+    for name in plots[0], plots[2]:
+        assert (run / "evaluation" / name).read_text().startswith("<?xml")
+        assert f"{run}/evaluation/{name}" in out
+    with Image.open((run / "evaluation" / plots[2]).with_suffix(".png")) as plot:
         assert plot.width > plot.height > 200
-    assert (run / "evaluation" / "psd_full_4.svg").read_text().startswith("<?xml")
+
+
+def test_plots_of_other_protocols_stand_beside(run, evaluate, tmp_path):
+    """Another seed, sigma or number of videos has a plot of its own; the same again takes the place of its own."""
+    for more in ([], ["--seed", "1"], ["--sigma", "0.5"], ["--count", "3"], ["--seed", "1"]):
+        assert evaluate(run, "--metrics", "psd", "--count", "2", *more, "--out", tmp_path / "f.jsonl")[0] == 0
+    plots = [json.loads(line)["detail"]["plot"] for line in (tmp_path / "f.jsonl").read_text().splitlines()]
+    assert len(set(plots)) == 4
+    assert [name.rpartition("_")[0] for name in plots] == [
+        "psd_full_4",
+        "psd_full_4_seed_1",
+        "psd_full_4_sigma_0.5",
+        "psd_full_4",
+    ]
+    assert {path.name for path in tmp_path.iterdir() if path.suffix == ".svg"} == set(plots)
+    assert len(list(tmp_path.iterdir())) == 9  # and nothing is left over
+
+
+@pytest.mark.parametrize("damage", [b'{"metric": 3}', b"{]", b"\xff\xfe", b'{"metric": "fid", "value": NaN}'])
+def test_damaged_figures_are_found_before_anything_is_measured(run, evaluate, tmp_path, monkeypatch, damage):
+    """Whatever is wrong with a line that is there: it is named, and stays as it is."""
+    monkeypatch.setattr("framework.evaluate.look", lambda *_: pytest.fail("it measured"))
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(damage + b"\n")
+    code, out, err = evaluate(run, "--metrics", "motion", "--out", path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: --out: {path} holds something else than figures ({path}")
+    assert path.read_bytes() == damage + b"\n"
 
 
 def test_json_and_another_file(run, evaluate, tmp_path):

@@ -83,3 +83,9 @@ def test_missing_weights_are_a_clean_error(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match=r"^pretrained: the weights of 'test_convnext' cannot be loaded") as error:
         TimmFeatures(backbone="test_convnext", pretrained=True)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_tag_that_timm_does_not_know_is_a_clean_error() -> None:
+    """As a model that it does not know."""
+    with pytest.raises(InputError, match=r"^pretrained: .* Invalid pretrained tag"):
+        TimmFeatures(backbone="test_convnext.none", pretrained=True)

@@ -5,15 +5,17 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from tiny_runs import copy_of
 
 from framework.evaluate import Request, evaluate
-from framework.figures import add_figures
+from framework.figures import Record, add_figures
 from framework.report import samples, write_report
 from framework.report.curves import curves, read_metrics
+from framework.report.figures import figure_tables
 from framework.report.html import Html, tag, text
 from framework.report.samples import Shown
 from framework.run_folder import RunFolder
@@ -99,6 +101,33 @@ def test_what_was_measured_amid_training_is_drawn():
     assert 'aria-label="Losses and scores of base over the iterations"' in curves(lines, "base")
     lines[1] |= {"fid": 3.5, "psd/1": 2.0}
     assert 'aria-label="Losses and scores of base over the iterations; fid, psd/1"' in curves(lines, "base")
+
+
+def test_the_fold_has_all_of_every_protocol():
+    """What figures of one table do not share, of each of them: layer, interval and options, of one metric also two."""
+    protocol = {"stage": "full", "seed": 0, "features": {"network": "I3D"}, "metric_options": None}
+    records = [
+        Record(metric="fvd", value=1.0, protocol={**protocol, "layer": "logits", "interval": "by jackknife"}),
+        Record(metric="m", value=2.0, protocol={**protocol, "layer": None, "metric_options": "M(a=1)"}),
+        Record(metric="m", value=3.0, protocol={**protocol, "layer": None, "metric_options": "M(a=2)"}),
+    ]
+    page = figure_tables(records)
+    [shown] = re.findall(r"<summary>protocol</summary><pre>(.*?)</pre>", page, re.DOTALL)
+    own = json.loads(unescape(shown))["of each metric"]
+    for record in records:
+        wanted = {name: record.protocol.get(name) for name in ("layer", "interval", "metric_options")}
+        assert wanted in own[record.metric]
+    assert all(f"m, M(a={number})" in page for number in (1, 2))  # rows that could not be told apart otherwise
+
+
+def test_every_evaluation_has_its_own_spectra(trained, tmp_path):
+    """Two of the same stage and length, at other seeds: a plot each, of its own figures."""
+    records = [
+        record for seed in (0, 1) for record in evaluate(trained.path, Request(metrics=("psd",), count=4, seed=seed))
+    ]
+    page = figure_tables(records)
+    labels = re.findall(r'<svg role="img" aria-label="Power spectra[^"]*(table \d)"', page)
+    assert labels == ["table 1", "table 2"]
 
 
 def test_it_needs_nothing_else(page):
