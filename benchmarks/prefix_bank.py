@@ -27,8 +27,9 @@ from framework.adversarial_stage import AdversarialStage
 from framework.batch import Latents
 from framework.cost.step import build_step
 from framework.experiment import Experiment
+from framework.make_bank import About, write_bank
 from framework.prefix import PrefixSource
-from framework.prefix_bank import About, PrefixBank, write_bank
+from framework.prefix_bank import PrefixBank
 from framework.spec_file import load_spec
 
 ROOT = Path(__file__).resolve().parents[1]
