@@ -44,7 +44,7 @@ def unit_of(units: Sequence[Unit], values: Iterable[float]) -> Unit:
 
 
 def unit_of_least(units: Sequence[Unit], values: Iterable[float]) -> Unit:
-    """The same by the least figure above 0, or a larger one in which none has more than four digits before the point."""
+    """The same by the least figure above 0, or a larger one in which none has more than four digits in front."""
     above = [value for value in values if value]
     short = [unit for unit in units if max(above, default=0.0) < 9999.995 * unit.size] or units[:1]
     return unit_of(short, [min(above, default=0.0)])
