@@ -93,7 +93,7 @@ def test_all_of_them_are_made_again():
 
 def test_one_turn_of_a_bank(command):
     """A ratio of one pair has quartiles, all of them the same; the row is of the stage with a source."""
-    code, out, err = command("prefix_bank", QUICK, "--quick")
+    code, out, _ = command("prefix_bank", QUICK, "--quick")
     assert code == 0
     row = out.splitlines()[-1]
     found = re.match(r"\| full \| ([\d.]+)x \(([\d.]+) to ([\d.]+)\) \|", row)
