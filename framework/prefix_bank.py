@@ -30,6 +30,7 @@ from framework.run_folder import RunFolder
 from framework.stage_data import StageClips
 from framework.stopping import StopSignals
 from framework.together import on_first, together
+from registry.cli import say
 from registry.errors import join
 
 
@@ -72,6 +73,14 @@ class PrefixBank:
             raise
         labels = self._labels[videos].to(self._device) if self._conditional else None
         return videos_of(frames, self._device), labels
+
+
+def tell_of_bank(run: RunFolder, stage: Stage) -> None:
+    """Say that the bank of a stage that is done, if it has one, takes room for nothing."""
+    path = run.bank(stage.name)
+    if path.exists():
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        say(f"{stage.name}: the bank {path} ({size / 1e6:,.1f} MB) is not needed any more, and can be deleted")
 
 
 def stage_bank(

@@ -321,6 +321,7 @@ def test_stopped_while_it_is_made(run, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "full: carrying on with a bank of 6 source videos, 4 of them are there\n" in said
     assert f"full: making a bank of 2 source videos of 4x4/4 @2, 0.0 MB, in {path}\n" in said
+    assert f"full: the bank {path} (0.0 MB) is not needed any more, and can be deleted\n" in said
     assert manifest_of(copy) == manifest_of(run)
 
 
