@@ -80,7 +80,7 @@ def write_bank(
     classes: Sequence[str] | None,
     batch: int,
     before_batch: Callable[[], None] = lambda: None,
-    where: str = "videos",
+    where: str | None = None,
 ) -> None:
     """Generate what is not whole of a bank, straight into its store, which replaces whatever stands at ``path``.
 
@@ -95,7 +95,7 @@ def write_bank(
         batch: videos generated at a time.
         before_batch: called before each batch, in all ranks alike; may raise to stop: whole shards stay, and the same
             call goes on from them.
-        where: the place of the number of videos, for the error.
+        where: the place of the number of videos, for the error, where what it takes is to be said and looked for first.
 
     Raises:
         InputError: on ``where``, when the disk has no room.
@@ -108,6 +108,8 @@ def write_bank(
 
         def begin() -> list[int]:
             held.enter_context(writer.held())
+            if where is None:
+                return writer.begin()
             return writer.begin(lambda missing: _announce(path, about, clip, where, _videos(even, missing)))
 
         _write_shards(writer, on_first(begin), _maker(sources, about, labels), batch, before_batch, about.stage)

@@ -95,7 +95,8 @@ def test_one_turn_of_a_bank(command):
     """A ratio of one pair has quartiles, all of them the same; the row is of the stage with a source."""
     code, out, _ = command("prefix_bank", QUICK, "--quick")
     assert code == 0
-    row = out.splitlines()[-1]
+    *_, rule, row = out.splitlines()
+    assert set(rule) == set("|- ")
     found = re.match(r"\| full \| ([\d.]+)x \(([\d.]+) to ([\d.]+)\) \|", row)
     assert found
     assert len(set(found.groups())) == 1
