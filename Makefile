@@ -3,7 +3,8 @@
 #   make demo    train and sample a small cascade on clips that it draws itself
 #   make test    every test
 #   make check   format, lint, types, layering
-#   make bench   the benchmarks, as ratios (DVD_GAN=FOLDER: a checkout of the public DVD-GAN to compare with)
+#   make bench   the benchmarks, as ratios (DVD_GAN=FOLDER: a checkout of the public DVD-GAN to compare with;
+#                QUICK=--quick: the smallest of everything, to try them)
 #
 # TORCH is what pip installs as torch. On a machine with another CUDA (or to save the download of CUDA on one
 # without a GPU) name another build, or an index as well:
@@ -48,14 +49,17 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: export OMP_NUM_THREADS = 1
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/others dgmr
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --dgmr $(VENV)/others $(if $(DVD_GAN),--dvd-gan $(DVD_GAN))
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/frozen_prefix.py
-	$(BIN)/python benchmarks/streaming.py
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/clip_store.py
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[bench]"
+	$(BIN)/python benchmarks/step.py --dgmr $(VENV)/others $(if $(DVD_GAN),--dvd-gan $(DVD_GAN)) $(QUICK)
+	$(BIN)/python benchmarks/memory.py $(QUICK)
+	$(BIN)/python benchmarks/frozen_prefix.py $(QUICK)
+	$(BIN)/python benchmarks/prefix_bank.py exp/quickstart.py --batch 16 --turns 9 --cpu-time $(QUICK)
+	$(BIN)/python benchmarks/prefix_bank.py exp/bdd_3stage.py --batch 2 --channels 8 --stage full --turns 9 --cpu-time $(QUICK)
+	$(BIN)/python benchmarks/streaming.py $(QUICK)
+	$(BIN)/python benchmarks/clip_store.py $(QUICK)
 
 clean:
 	rm -rf $(VENV)

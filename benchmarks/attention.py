@@ -16,20 +16,37 @@ import time
 import torch
 
 from components.layers.attention import AXES, AxialAttention
-from components.layers.attention_backends import Backend, by_torch, run, written_out
+from components.layers.attention_backends import Backend, by_torch, written_out
+from components.layers.attention_backends import run as attend
+from registry import InputError
+from registry.cli import positive, run
 
 SHAPES = [(4, 12, 64, 32), (4, 12, 64, 64), (2, 12, 128, 64)]
 """Clips, frames, pixels a side, channels."""
+TABLE = "docs/benchmarks.md, Attention on a GPU"
 
 
-def main() -> int:
-    """Measure every axis of every shape."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: a GPU's)")
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/attention.py", description=f"{__doc__.partition(chr(10))[0]} Makes {TABLE}."
+    )
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=here, help="(default: the GPU, if there is one)")
     parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--turns", type=int, default=5, help="timed runs of each (default: %(default)s)")
+    parser.add_argument("--turns", type=positive, default=5, help="timed runs of each (default: %(default)s)")
     parser.add_argument("--small", action="store_true", help="a quarter of the frames and pixels a side")
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="--small with one turn, to try the script itself")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure every axis of every shape."""
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no GPU here")
+    if arguments.quick:
+        arguments.small, arguments.turns = True, 1
+    print(f"{TABLE}:")
     device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
     backends = available(device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
@@ -71,7 +88,7 @@ def measure(backends: dict[str, Backend], tokens: tuple[torch.Tensor, ...], turn
     able = []
     for name, backend in backends.items():
         try:
-            run(backend, tokens, backward=True)
+            attend(backend, tokens, backward=True)
         except (NotImplementedError, ValueError):
             continue
         able.append(name)
@@ -79,7 +96,7 @@ def measure(backends: dict[str, Backend], tokens: tuple[torch.Tensor, ...], turn
     for _ in range(turns):
         for name in able:
             begun = now(tokens[0].device)
-            run(backends[name], tokens, backward=True)
+            attend(backends[name], tokens, backward=True)
             seconds[name].append(now(tokens[0].device) - begun)
     return {name: statistics.median(seconds[name]) if name in able else None for name in backends}
 
@@ -92,4 +109,4 @@ def now(device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, parser()))

@@ -13,6 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from registry import InputError
+from registry.cli import positive, run
+
 from clip_store_rows import data, reading, training, video
 from clip_store_rows.measuring import MissingError, Ratio, machine
 
@@ -35,20 +38,32 @@ ROWS: dict[str, tuple[str, str, Measure]] = {
     "loader": ("DataLoader with 2 workers, against 2 processes that only read", "0.7", training.loader(1)),
     "loader-kept": ("the same against 2 processes that keep what they read", "", training.loader(3 * training.BATCH)),
 }
+TABLE = "docs/benchmarks.md, The clip store"
 PACKAGES = ("numpy", "torch", "av", "zarr", "numcodecs", "google-crc32c", "tensorstore", "torchcodec", "decord")
 
 
-def main() -> int:
-    """Measure the rows asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)"
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/clip_store.py", description=f"{__doc__.partition(chr(10))[0]} Makes {TABLE}."
     )
-    parser.add_argument("--runs", type=int, default=21, help="pairs measured (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=64, help="clips of 100 frames, 5 MB each (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=200, help="windows in a turn (default: %(default)s)")
-    arguments = parser.parse_args()
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--runs", type=positive, default=9, help="pairs measured (default: %(default)s)")
+    parser.add_argument("--clips", type=positive, default=64, help="of 100 frames, 5 MB each (default: %(default)s)")
+    parser.add_argument("--windows", type=positive, default=200, help="windows in a turn (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="one pair, 4 clips, 10 windows, to try the rows themselves"
+    )
+    return parser
 
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure the rows asked for."""
+    if unknown := [name for name in arguments.rows if name not in ROWS]:
+        raise InputError.unknown("ROW", "row", unknown[0], ROWS)
+    if arguments.quick:
+        arguments.runs, arguments.clips, arguments.windows = 1, 4, 10
+    print(f"{TABLE}:")
     print(machine(PACKAGES))
     print("| row | work | at least | measured (quartiles) | ours, theirs |")
     print("| --- | --- | --- | --- | --- |")
@@ -75,4 +90,4 @@ def _time(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, parser()))

@@ -27,12 +27,18 @@ from framework.adversarial_stage import AdversarialStage
 from framework.batch import Latents
 from framework.cost.step import build_step
 from framework.experiment import Experiment
+from framework.make_bank import About, write_bank
 from framework.prefix import PrefixSource
-from framework.prefix_bank import About, PrefixBank, write_bank
+from framework.prefix_bank import PrefixBank
 from framework.spec_file import load_spec
+from registry import InputError
+from registry.cli import positive, run
+
+from clip_store_rows.measuring import quartiles
 
 ROOT = Path(__file__).resolve().parents[1]
 WAYS = ("live", "bank", "given")
+TABLE = "docs/benchmarks.md, A bank of source videos"
 
 
 class Given:
@@ -50,18 +56,34 @@ class Given:
         return self.x_l[: len(latents.z)], y
 
 
-def main() -> int:
-    """Measure every stage that has a source."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("spec", nargs="?", default=str(ROOT / "experiments" / "bdd_3stage.py"))
-    parser.add_argument("--channels", type=int, help="base channels of all networks (default: the spec's)")
-    parser.add_argument("--batch", type=int, default=4, help="clips (default: %(default)s)")
-    parser.add_argument("--turns", type=int, default=7, help="timed iterations of each way (default: %(default)s)")
-    parser.add_argument("--videos", type=int, default=32, help="in the bank (default: %(default)s)")
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/prefix_bank.py", description=f"{__doc__.partition(chr(10))[0]} Makes {TABLE}."
+    )
+    default = ROOT / "experiments" / "bdd_3stage.py"
+    parser.add_argument("spec", nargs="?", default=str(default), metavar="SPEC", help="(default: bdd_3stage)")
+    parser.add_argument("--channels", type=positive, help="base channels of all networks (default: the spec's)")
+    parser.add_argument("--batch", type=positive, default=4, help="clips (default: %(default)s)")
+    parser.add_argument("--turns", type=positive, default=7, help="timed iterations of each way (default: %(default)s)")
+    parser.add_argument("--videos", type=positive, default=32, help="in the bank (default: %(default)s)")
     parser.add_argument("--stage", help="only this one")
     parser.add_argument("--cpu-time", action="store_true", help="time that the process had, where others take theirs")
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="the smallest of everything, to try the script itself")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure every stage that has a source."""
+    if arguments.quick:
+        arguments.channels, arguments.batch, arguments.turns, arguments.videos = 2, 1, 1, 2
     experiment, _ = load_spec(arguments.spec, _narrow(arguments.spec, arguments.channels))
+    with_source = [stage.name for stage in experiment.graph.order() if stage.source]
+    if arguments.stage is not None and arguments.stage not in with_source:
+        raise InputError.unknown("--stage", f"stage of {experiment.name} with a source", arguments.stage, with_source)
+    if not with_source:
+        raise InputError.of(arguments.spec, "no stage has a source whose videos could be stored", "a cascade")
+    print(f"{TABLE}:")
     machine = platform.processor() or platform.machine()
     width = f"{arguments.channels} base channels" if arguments.channels else "the spec's widths"
     print(
@@ -70,9 +92,8 @@ def main() -> int:
     print(f"torch {torch.__version__}, Python {platform.python_version()}")
     print("| stage | iteration: live / bank (quartiles) | live prefix adds | bank adds | reading a batch, ms |")
     print("| --- | --- | --- | --- | --- |")
-    for stage in experiment.graph.order():
-        if stage.source and arguments.stage in (None, stage.name):
-            print(row(experiment, stage.name, arguments), flush=True)
+    for name in [arguments.stage] if arguments.stage else with_source:
+        print(row(experiment, name, arguments), flush=True)
     return 0
 
 
@@ -93,7 +114,7 @@ def row(experiment: Experiment, name: str, arguments: argparse.Namespace) -> str
                 if turn:  # the first warms up
                     seconds[way].append(now() - begun)
         reading = read_time(ways["bank"], arguments.batch)
-    low, middle, high = statistics.quantiles(ratios(seconds["live"], seconds["bank"]), n=4)
+    low, middle, high = quartiles(ratios(seconds["live"], seconds["bank"]))
     adds = {way: statistics.median(ratios(seconds[way], seconds["given"])) - 1 for way in ("live", "bank")}
     return (
         f"| {name} | {middle:.2f}x ({low:.2f} to {high:.2f}) | {adds['live']:.1%} | {adds['bank']:.1%} | "
@@ -149,4 +170,4 @@ def _narrow(spec: str, channels: int | None) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, parser()))

@@ -39,6 +39,7 @@ ROWS: dict[str, tuple[str, Callable[[Settings], Iterator[Line]]]] = {
 }
 ASKED_FOR = ("smoke", "compile", "utilisation")
 """Rows that are not measured unless named: tests do the first for CPUs, the next takes minutes, the last is of GPUs."""
+TABLE, PROFILE_TABLE = "docs/performance.md, The step on a CPU", "docs/performance.md, Where the time goes"
 PACKAGES = ("torch", "numpy", "mmengine")
 
 
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     rows = [*((name, work) for name, (work, _) in ROWS.items()), ("profile", "where the time goes, before and after")]
     parser = argparse.ArgumentParser(
         prog="benchmarks/step.py",
-        description=__doc__.partition("\n")[0],
+        description=f"{__doc__.partition(chr(10))[0]} Makes {TABLE}, and by the row profile {PROFILE_TABLE}.",
         epilog="rows:\n" + "\n".join(f"  {name:18} {work}" for name, work in rows),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -80,11 +81,13 @@ def main(arguments: argparse.Namespace) -> int:
         dgmr=arguments.dgmr,
     )
     rows = arguments.rows or [name for name in NAMES if name not in ASKED_FOR]
+    if device.type == "cpu":
+        print(f"{TABLE if set(rows) - {'profile'} else PROFILE_TABLE}:")
     print(f"{machine(PACKAGES)}; {card(device)}{torch.get_num_threads()} threads")
     print()
     failed = _ratios(settings, [name for name in rows if name in ROWS])
     if "profile" in rows:
-        print()
+        print(f"\n{PROFILE_TABLE}:")
         for line in profile.tables(settings):
             print(line, flush=True)
     return failed

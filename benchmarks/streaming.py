@@ -21,19 +21,42 @@ from components.generators import DVDGenerator, UpsamplingGenerator
 from components.layers import Timeline, follow, standing_statistics
 from components.views import NearestView
 from framework.cascade import Cascade, Link
+from registry.cli import positive, run
 
 FRAMES = 100
 """Of the last stage's clip, as in the paper."""
+TABLE = "docs/benchmarks.md, Generating in pieces"
 
 
-def main() -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/streaming.py", description=f"{__doc__.partition(chr(10))[0]} Makes {TABLE}."
+    )
+    parser.add_argument("--channels", type=positive, default=4, help="of the generators (default: %(default)s)")
+    parser.add_argument("--runs", type=positive, default=3, help="of which the median counts (default: %(default)s)")
+    parser.add_argument("--long", type=_long, default=1600, help="frames of the long video (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="2 channels, one run, 200 frames, to try the script itself"
+    )
+    parser.add_argument("--memory-of", type=positive, metavar="T", help=argparse.SUPPRESS)
+    return parser
+
+
+def _long(text: str) -> int:
+    """Frames of a long video, which every stage has a whole number of."""
+    if int(text) < FRAMES or int(text) % 4:
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 4 of at least {FRAMES}")
+    return int(text)
+
+
+_long.__name__ = "whole number"  # argparse names it in its errors
+
+
+def main(arguments: argparse.Namespace) -> int:
     """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--channels", type=int, default=8, help="of the generators (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of which the median counts (default: %(default)s)")
-    parser.add_argument("--long", type=int, default=1600, help="frames of the long video (default: %(default)s)")
-    parser.add_argument("--memory-of", type=int, metavar="T", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.channels, arguments.runs, arguments.long = 2, 1, 200
     cascade = make_cascade(arguments.channels)
     torch.manual_seed(1)
     noise = cascade.noise(1)
@@ -58,6 +81,7 @@ def main() -> int:
             seconds(lambda: cascade.videos(noise, None)) / seconds(whole) for _ in range(arguments.runs)
         )
     short, long = (peak(arguments.channels, frames) for frames in (FRAMES, arguments.long))
+    print(f"{TABLE}:")
     print(
         f"{cascade.clip}, {arguments.channels} channels, torch {torch.__version__}, {torch.get_num_threads()} threads"
     )
@@ -97,10 +121,10 @@ def follow_length(cascade: Cascade, frames: int) -> None:
         follow(link.generator, Timeline(link.clip.frames, length, ending))
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """How long ``run`` takes."""
+def seconds(call: Callable[[], object]) -> float:
+    """How long ``call`` takes."""
     start = time.perf_counter()
-    run()
+    call()
     return time.perf_counter() - start
 
 
@@ -111,4 +135,4 @@ def peak(channels: int, frames: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, parser()))

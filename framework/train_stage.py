@@ -23,7 +23,7 @@ from framework.finish_stage import finish_stage
 from framework.graph import Stage
 from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
 from framework.mishaps import explained
-from framework.prefix_bank import stage_bank
+from framework.prefix_bank import stage_bank, tell_of_bank
 from framework.randomness import derive, deterministic, reseed
 from framework.rules import Rules
 from framework.run_folder import RunFolder
@@ -63,6 +63,7 @@ def train_stage(
             model.prefix = stage_bank(run, experiment, stage, model, clips, signals) or model.prefix
             _train(run, experiment, stage, model, clips, optimizers, first, metrics, signals)
         on_first(partial(finish_stage, run, experiment, stage, model, clips, signals))
+        on_first(partial(tell_of_bank, run, stage))
 
 
 def build_model(

@@ -16,26 +16,16 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import attrs
 import cattrs
-from cattrs.errors import (
-    AttributeValidationNote,
-    ClassValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationError,
-    IterableValidationNote,
-    StructureHandlerNotFoundError,
-)
+from cattrs.errors import StructureHandlerNotFoundError
 from cattrs.gen import make_dict_structure_fn
 
+from registry.cattrs_errors import REFUSALS, problems_of
 from registry.component import Component, show
 from registry.errors import InputError, Problem, nearest
 from registry.options import describe
 from registry.types import Range
 
 T = TypeVar("T")
-
-MISSING = "is missing"
-
-_REFUSALS = (InputError, ClassValidationError, IterableValidationError)
 
 
 def structure(data: Any, hint: type[T], where: str = "") -> T:
@@ -46,8 +36,8 @@ def structure(data: Any, hint: type[T], where: str = "") -> T:
     """
     try:
         return _converter.structure(data, hint)
-    except _REFUSALS as error:
-        problems = [problem.under(where) for problem in _problems(error)]
+    except REFUSALS as error:
+        problems = [problem.under(where) for problem in problems_of(error)]
         raise InputError(problems) from None
 
 
@@ -157,7 +147,7 @@ def _structure_union(value: Any, hint: Any) -> Any:
     for member in members:
         try:
             return _converter.structure(value, member)
-        except _REFUSALS:
+        except REFUSALS:
             continue
     raise _refuse(value, hint)
 
@@ -211,10 +201,10 @@ def _each(pairs: Any) -> list[Any]:
     for index, (item, hint) in enumerate(pairs):
         try:
             results.append(_converter.structure(item, hint))
-        except _REFUSALS as error:
+        except REFUSALS as error:
             name = item.get("name") if isinstance(item, Mapping) else getattr(item, "name", None)
             place = name if isinstance(name, str) and name else f"[{index}]"
-            problems += [problem.under(place) for problem in _problems(error)]
+            problems += [problem.under(place) for problem in problems_of(error)]
     if problems:
         raise InputError(problems)
     return results
@@ -230,8 +220,8 @@ def _structure_mapping(value: Any, hint: Any) -> dict[str, Any]:
     for key, item in value.items():
         try:
             results[key] = _converter.structure(item, inner)
-        except _REFUSALS as error:
-            problems += [problem.under(key) for problem in _problems(error)]
+        except REFUSALS as error:
+            problems += [problem.under(key) for problem in problems_of(error)]
     if problems:
         raise InputError(problems)
     return results
@@ -261,38 +251,6 @@ def _structure_attrs(cls: type) -> Callable[[Any, Any], Any]:
         return walk(dict(value), hint)
 
     return hook
-
-
-def _problems(error: BaseException) -> list[Problem]:
-    """The problems inside an error of cattrs or of a hook, their paths relative to where it was raised."""
-    if isinstance(error, InputError):
-        return list(error.problems)
-    if isinstance(error, (ClassValidationError, IterableValidationError)):
-        noted, rest = error.group_exceptions()
-        found = [problem.under(_place(note)) for inner, note in noted for problem in _inner_problems(inner)]
-        return found + [problem for inner in rest for problem in _inner_problems(inner)]
-    raise error
-
-
-def _place(note: AttributeValidationNote | IterableValidationNote) -> str:
-    return note.name if isinstance(note, AttributeValidationNote) else f"[{note.index}]"
-
-
-def _inner_problems(error: BaseException) -> list[Problem]:
-    if isinstance(error, KeyError):
-        return [Problem("", MISSING)]
-    if isinstance(error, ForbiddenExtraKeysError):
-        names = [field.name for field in attrs.fields(error.cl) if field.init]
-        return [
-            Problem(
-                str(key),
-                f"{key!r} is not a field of {error.cl.__name__}",
-                allowed=", ".join(names),
-                nearest=nearest(str(key), names),
-            )
-            for key in sorted(error.extra_fields)
-        ]
-    return _problems(error)
 
 
 def _hook(matches: Callable[[Any], bool], structure_one: Callable[[Any, Any], Any]) -> None:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import attrs
 from mmengine.registry import Registry as MMRegistry
 
+from registry.cattrs_errors import MISSING
 from registry.component import Component
-from registry.convert import MISSING, has_values, register_type, structure
+from registry.convert import has_values, register_type, structure
 from registry.errors import InputError, Problem, join, nearest, unknown
 from registry.options import Option, given_to, options_of
 

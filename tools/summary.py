@@ -14,7 +14,7 @@ from framework.cost.cards import CARDS, find_card
 from framework.cost.compare import comparison_data, comparison_text, equal_batch
 from framework.cost.growth import growth
 from framework.cost.growth_report import growth_data, growth_text, save_growth_plot
-from framework.cost.summary import Setting, summarise
+from framework.cost.summary import Setting, in_precision, summarise
 from framework.cost.text import summary_data, summary_text
 from framework.spec_file import load_spec
 from framework.targets import refuse_file
@@ -31,7 +31,8 @@ def main(arguments: argparse.Namespace) -> int:
     _check_plot(arguments.growth)
     experiment, notes = load_spec(arguments.spec, arguments.set)
     note(*notes)
-    other = None if arguments.against is None else load_spec(arguments.against)[0]
+    experiment = in_precision(experiment, setting.precision)
+    other = None if arguments.against is None else in_precision(load_spec(arguments.against)[0], setting.precision)
     if other is not None:
         setting = equal_batch(experiment, setting)
     costs = summarise(experiment, setting)

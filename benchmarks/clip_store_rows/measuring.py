@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -39,9 +39,17 @@ def compare_times(ours: Callable[[], float], theirs: Callable[[], float], runs: 
     theirs()
     pairs = [(ours(), theirs()) for _ in range(runs)]
     ratios = [b / a for a, b in pairs]
-    low, value, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    low, value, high = quartiles(ratios)
     own, other = (statistics.median(times) for times in zip(*pairs, strict=True))
     return Ratio(value, low, high, own, other)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The first quartile, the median and the third; of one value, that value."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
 
 
 def seconds(call: Callable[[], object]) -> float:

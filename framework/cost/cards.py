@@ -22,7 +22,9 @@ class Card:
     memory: float
     """Bytes; a GB is 10^9 of them."""
     half: float
-    """Matrix rate in bfloat16 or float16, accumulated in float32."""
+    """Matrix rate in float16, and in bfloat16 where the card has it, accumulated in float32."""
+    bfloat16: bool = True
+    """Whether it has; else torch computes it as float32."""
     tf32: float
     """Matrix rate of float32 with TF32 inside; where a card has no TF32, that of float32."""
     fp32: float
@@ -39,6 +41,8 @@ class Card:
 
     def rate(self, dtype: torch.dtype, *, convolution: bool) -> float:
         """FLOP/s of products in ``dtype``; torch's defaults give TF32 to convolutions, and to nothing else."""
+        if dtype == torch.bfloat16 and not self.bfloat16:
+            return self.fp32
         if dtype in HALF:
             return self.half
         conv, matmul = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision() != "highest"
@@ -50,9 +54,10 @@ CARDS = {
     for card in (
         Card(
             name="v100",
-            source="NVIDIA V100 Tensor Core GPU data sheet (SXM2, 32 GB); DGX-1 data sheet",
+            source="NVIDIA V100 data sheet (SXM2, 32 GB); network: DGX-1 with V100 white paper",
             memory=32e9,
             half=125e12,
+            bfloat16=False,
             tf32=15.7e12,
             fp32=15.7e12,
             bandwidth=900e9,
@@ -61,7 +66,7 @@ CARDS = {
         ),
         Card(
             name="a100",
-            source="NVIDIA A100 Tensor Core GPU data sheet (SXM4, 80 GB); DGX A100 data sheet",
+            source="NVIDIA A100 data sheet (SXM, 80 GB), dense; network: DGX A100 data sheet",
             memory=80e9,
             half=312e12,
             tf32=156e12,
@@ -72,7 +77,7 @@ CARDS = {
         ),
         Card(
             name="h100",
-            source="NVIDIA H100 Tensor Core GPU data sheet (SXM5); DGX H100 data sheet",
+            source="NVIDIA H100 data sheet (SXM), dense; network: DGX H100 data sheet",
             memory=80e9,
             half=989e12,
             tf32=494.5e12,
@@ -83,7 +88,7 @@ CARDS = {
         ),
         Card(
             name="h200",
-            source="NVIDIA H200 Tensor Core GPU data sheet (SXM5); DGX H200 data sheet",
+            source="NVIDIA H200 data sheet (SXM), dense; network: DGX H200 data sheet",
             memory=141e9,
             half=989e12,
             tf32=494.5e12,
@@ -93,8 +98,19 @@ CARDS = {
             network=50e9,
         ),
         Card(
+            name="b200",
+            source="NVIDIA Blackwell architecture brief (HGX B200, dense); the rest: DGX B200 data sheet",
+            memory=180e9,
+            half=2250e12,
+            tf32=1100e12,
+            fp32=80e12,
+            bandwidth=8000e9,
+            link=900e9,
+            network=50e9,
+        ),
+        Card(
             name="l40s",
-            source="NVIDIA L40S data sheet (PCIe 4.0)",
+            source="NVIDIA L40S data sheet, dense; link: PCIe 4.0 x16",
             memory=48e9,
             half=362e12,
             tf32=183e12,
@@ -105,7 +121,7 @@ CARDS = {
         ),
         Card(
             name="rtx4090",
-            source="NVIDIA Ada GPU Architecture whitepaper (PCIe 4.0)",
+            source="NVIDIA Ada GPU Architecture white paper (GeForce RTX 4090, dense); link: PCIe 4.0 x16",
             memory=24e9,
             half=165.2e12,
             tf32=82.6e12,

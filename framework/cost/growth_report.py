@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+from matplotlib import figure as pictures
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from framework.checkpoint import naming
 from framework.cost.growth import LENGTHS, SINGLE, SIZES, Curve, Growth, Point
-from framework.cost.table import GIGA, TERA, Row, table
+from framework.cost.table import Row, table
+from framework.cost.units import MEMORY, WORK, Unit, unit_of_least
 
-FIGURES: dict[str, Callable[[Point], float]] = {
-    "TFLOPs of an iteration, without the prefix": lambda point: point.own.flops / TERA,
-    "TFLOPs of its frozen prefix, mean over windows": lambda point: point.prefix.flops / TERA,
-    "peak memory, GB": lambda point: point.memory / GIGA,
-}
+
+@attrs.frozen
+class Figure:
+    """What is drawn and written of every point."""
+
+    label: str
+    """With ``{unit}`` where the unit goes."""
+    units: Sequence[Unit]
+    of: Callable[[Point], float]
+    """In the base unit."""
+
+    def unit(self, growth: Growth) -> Unit:
+        """One for all stages at all lengths and sizes, by the least of them."""
+        curves = [*growth.length.values(), *growth.size.values()]
+        figures = [self.of(point) for curve in curves for point in curve if point is not None]
+        return unit_of_least(self.units, figures)
+
+
+OWN = Figure("{unit}s of an iteration, without the prefix", WORK, lambda point: point.own.flops)
+PREFIX = Figure("{unit}s of its frozen prefix, mean over windows", WORK, lambda point: point.prefix.flops)
+PEAK = Figure("peak memory, {unit}", MEMORY, lambda point: point.memory)
 AXES = {"length": ("frames", LENGTHS), "size": ("pixels a side", SIZES)}
 
 
@@ -27,12 +44,13 @@ def growth_text(growth: Growth) -> str:
     """A table for each figure, stages by factors of length and of resolution."""
     header = ["frames, then pixels a side", *(f"{factor:g}x" for factor in (*LENGTHS, *SIZES))]
     rows: list[Row] = []
-    for figure, value in FIGURES.items():
-        rows += [("", []), (figure, [])]
+    for figure in (OWN, PREFIX, PEAK):
+        unit = figure.unit(growth)
+        rows += [("", []), (figure.label.format(unit=unit.name), [])]
         for name in growth.length:
-            cells = [*_cells(growth.length[name], value), *_cells(growth.size[name], value)]
-            if any(cell not in ("0.00", "-") for cell in cells):
-                rows.append((f"  {name}", cells))
+            points = [*growth.length[name], *growth.size[name]]
+            if any(point is not None and figure.of(point) for point in points):
+                rows.append((f"  {name}", ["-" if each is None else unit.show(figure.of(each)) for each in points]))
     return "\n".join(table(header, rows))
 
 
@@ -47,18 +65,20 @@ def growth_data(growth: Growth) -> dict[str, Any]:
 
 def save_growth_plot(growth: Growth, path: Path) -> None:
     """Write the plot: memory and FLOPs over length and resolution, a line for each stage; the prefix is dotted."""
-    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    figure = pictures.Figure(figsize=(8.0, 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     sides: list[tuple[str, Mapping[str, Curve]]] = [("length", growth.length), ("size", growth.size)]
     for column, (axis, curves) in enumerate(sides):
         axis_label, factors = AXES[axis]
-        for row, name in enumerate(("peak memory, GB", "TFLOPs of an iteration, without the prefix")):
-            _lines(panels[row][column], curves, factors, FIGURES[name], "-")
-            label = name.partition(", without")[0]
+        for row, what in enumerate((PEAK, OWN)):
+            unit = what.unit(growth)
+            _lines(panels[row][column], curves, factors, lambda point, what=what, unit=unit: what.of(point) / unit.size)  # type: ignore[misc]
+            label = what.label.format(unit=unit.name).partition(", without")[0]
             panels[row][column].set(xscale="log", yscale="log", ylabel=label if column == 0 else "")
             panels[row][column].grid(visible=True, alpha=0.3)
-        _lines(panels[1][column], curves, factors, FIGURES["TFLOPs of its frozen prefix, mean over windows"], ":")
+        own = OWN.unit(growth)
+        _lines(panels[1][column], curves, factors, lambda point, own=own: PREFIX.of(point) / own.size, ":")  # type: ignore[misc]
         panels[1][column].set_xlabel(axis_label)
         panels[1][column].xaxis.set_major_locator(FixedLocator(factors))
         panels[1][column].xaxis.set_minor_locator(NullLocator())
@@ -74,7 +94,11 @@ def save_growth_plot(growth: Growth, path: Path) -> None:
 
 
 def _lines(
-    panel: Any, curves: Mapping[str, Curve], factors: tuple[float, ...], value: Callable[[Point], float], style: str
+    panel: Any,
+    curves: Mapping[str, Curve],
+    factors: tuple[float, ...],
+    value: Callable[[Point], float],
+    style: str = "-",
 ) -> None:
     for number, (name, curve) in enumerate(curves.items()):
         known = [(factor, value(point)) for factor, point in zip(factors, curve, strict=True) if point is not None]
@@ -83,7 +107,3 @@ def _lines(
             colour = "black" if name == SINGLE else f"C{number}"
             label = {"label": name} if style == "-" else {}
             panel.plot(*zip(*drawn, strict=True), style, color=colour, marker="o", markersize=4, **label)
-
-
-def _cells(curve: Curve, value: Callable[[Point], float]) -> list[str]:
-    return ["-" if point is None else f"{value(point):.2f}" for point in curve]

@@ -8,6 +8,8 @@ import attrs
 import torch
 
 from framework.batch import least_parts, share
+from framework.check.findings import Findings
+from framework.check.training import check_training
 from framework.cost.cards import Card
 from framework.cost.generation import flops_per_clip
 from framework.cost.interconnect import traffic_of
@@ -145,6 +147,28 @@ def stage_cost(experiment: Experiment, stage: Stage, setting: Setting, source: S
         exchange=traffic_of(model, training.discriminator_steps, updates.parts).seconds(setting.card, setting.gpus),
         iterations=training.iterations,
     )
+
+
+def in_precision(experiment: Experiment, precision: Precision | None) -> Experiment:
+    """``experiment`` with all its stages in ``precision``; None leaves each in its own.
+
+    Raises:
+        InputError: a stage cannot train in it, as the check of a spec says it.
+    """
+    if precision is None:
+        return experiment
+    stages = [
+        attrs.evolve(stage, training={**stage.training, "precision": precision})
+        if "precision" in stage.training
+        else stage
+        for stage in experiment.graph.stages
+    ]
+    graph = attrs.evolve(experiment.graph, stages=stages)
+    changed = attrs.evolve(experiment, graph=graph, training=attrs.evolve(experiment.training, precision=precision))
+    check_training(changed, findings := Findings())
+    if findings.problems:
+        raise InputError(findings.problems)
+    return changed
 
 
 def training_of(experiment: Experiment, stage: Stage, setting: Setting) -> Training:

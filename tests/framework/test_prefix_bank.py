@@ -17,11 +17,12 @@ from tiny_runs import QUICK, base_stage, copy_of, flip_byte, last_checkpoint, ru
 from components import ranks
 from components.clip import Clip, Span
 from datasets import ClipStore, DamagedStoreError
-from framework import StageGraph, prefix_bank
+from framework import StageGraph, make_bank, prefix_bank
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import manifest_digest
 from framework.cascade import Cascade
-from framework.prefix_bank import About, PrefixBank, bank_noise, stands, write_bank
+from framework.make_bank import About, bank_noise, stands, suspect, write_bank
+from framework.prefix_bank import PrefixBank
 from framework.randomness import generator_at
 from framework.run_folder import RunFolder
 from framework.runner import make_optimizers
@@ -214,15 +215,20 @@ def test_cut_off_and_taken_up(run, tmp_path, monkeypatch):
     assert made == []
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "no shard", "no manifest", "a folder", "another", "half made"])
-def test_what_is_no_whole_bank_is_made_anew(run, tmp_path, capsys, damage):
-    """It is named with what is wrong, and the run ends in the same bits as one that nothing befell."""
+def made_by(monkeypatch) -> list[list[int]]:
+    """The numbers of the videos of each batch that is generated from here on."""
+    noise, made = make_bank.bank_noise, []
+    monkeypatch.setattr(make_bank, "bank_noise", lambda *args: (made.append(list(args[2])), noise(*args))[1])
+    return made
+
+
+@pytest.mark.parametrize("damage", ["cut", "no shard", "no manifest", "a folder", "another", "half made"])
+def test_what_is_no_whole_bank_is_made_anew(run, tmp_path, capsys, monkeypatch, damage):
+    """It is named with what is wrong, whole shards are kept, and the run ends in the same bits as if nothing befell."""
     copy = unfinished(run, tmp_path / "run")
     bank, shard = copy.bank("full"), copy.bank("full") / "levels/0/c/0/0/0/0"
-    if damage == "flipped":
-        flip_byte(shard, 100)
-        said = "levels/0/c/0/0/0/0 is damaged in 1 chunks"
-    elif damage == "cut":
+    made = made_by(monkeypatch)
+    if damage == "cut":
         os.truncate(shard, 50)
         said = "levels/0/c/0/0/0/0 is cut short or damaged"
     elif damage == "no shard":
@@ -243,54 +249,85 @@ def test_what_is_no_whole_bank_is_made_anew(run, tmp_path, capsys, damage):
         about = About(videos=VIDEOS, seed=0, stage="full", artifact="another", data="d")
         write_bank(bank, stage.sources, about, torch.zeros(VIDEOS, dtype=int), list("abcd"), 2)
         said = "is the bank of something else (artifact 'another', not '"
+    made.clear()
     assert_same_end(run_of(EXPERIMENT, copy.path), run)
     told = [line for line in capsys.readouterr().err.splitlines() if "bank.zarr" in line]
+    in_part = damage in ("cut", "no shard")
     if said:
         [line] = told
         assert line.startswith(f"note: {bank}: {said}")
-        assert line.endswith("; it is made anew")
+        assert line.endswith(f"; {'what is damaged' if in_part else 'it'} is made anew")
+    assert made == ([[0, 1, 2, 3]] if in_part else [[0, 1, 2, 3], [4, 5]])
     assert manifest_of(copy) == manifest_of(run)
     assert sorted(path.name for path in copy.stage("full").iterdir()) == sorted(
         path.name for path in run.stage("full").iterdir()
     )
 
 
-def test_damage_amid_training_is_named(run, tmp_path):
-    """A chunk is held against its checksum when it is first read; the line names the file and the video."""
-    copy = copy_of(run, tmp_path / "run")
-    bank = PrefixBank(ClipStore(str(copy.bank("full"))), 2, CPU, conditional=True)
-    flip_byte(copy.bank("full") / "levels/0/c/0/0/0/0", 100)
-    torch.manual_seed(0)
-    drawn = make_stage(EXPERIMENT.graph, "full")
-    drawn.prefix = bank
+def test_damage_amid_training(run, tmp_path, capsys, monkeypatch):
+    """A chunk is held against its checksum when it is first read; the next start makes that shard anew, and no other.
+
+    Before, with every shard in place, nothing of them is read.
+    """
+    copy = unfinished(run, tmp_path / "run")
+    bank = copy.bank("full")
+    flip_byte(bank / "levels/0/c/0/0/0/0", 100)
     with pytest.raises(DamagedStoreError, match=r"bank\.zarr/levels/0/c/0/0/0/0: is damaged: chunk 0 .*needs it$"):
-        drawn.fake(None, drawn.draw(20))
+        run_of(EXPERIMENT, copy.path)
+    assert suspect(bank).exists()
+    assert "bank" not in capsys.readouterr().err
+    made = made_by(monkeypatch)
+    assert_same_end(run_of(EXPERIMENT, copy.path), run)
+    line = f"note: {bank}: levels/0/c/0/0/0/0 is damaged in 1 chunks; what is damaged is made anew\n"
+    said = capsys.readouterr()
+    assert line in said.err
+    assert "full: carrying on with a bank of 6 source videos, 2 of them are there\n" in said.out
+    assert made == [[0, 1, 2, 3]]
+    assert manifest_of(copy) == manifest_of(run)
+    assert not suspect(bank).exists()
+
+
+def test_damage_that_was_none(run, tmp_path, capsys):
+    """A bank that was suspected, and in which every byte is as it was written, stands, and is suspected no more."""
+    copy = copy_of(run, tmp_path / "run")
+    bank = copy.bank("full")
+    suspect(bank).touch()
+    assert stands(bank, About(**ClipStore(str(bank)).manifest.request))
+    assert not suspect(bank).exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_stopped_while_it_is_made(run, tmp_path, monkeypatch, capsys):
-    """By a signal after its first batch: nothing is left of it, and the same command ends in the same bits."""
-    noise, calls = prefix_bank.bank_noise, []
+    """By a signal in its first batch: the same command makes the rest, and ends in the same bits."""
+    noise, made = make_bank.bank_noise, []
 
     def telling(*args):
-        calls.append(1)
-        if len(calls) == 1:
+        made.append(list(args[2]))
+        if len(made) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return noise(*args)
 
-    monkeypatch.setattr(prefix_bank, "bank_noise", telling)
+    monkeypatch.setattr(make_bank, "bank_noise", telling)
     with pytest.raises(Stopped) as stopped:
         run_of(EXPERIMENT, tmp_path / "run")
     assert "the bank of full" in stopped.value.line
-    assert list((tmp_path / "run" / "full").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run" / "full").iterdir()] == ["bank.zarr.partial"]
     said = capsys.readouterr().out
-    assert f"full: making a bank of 6 source videos of 4x4/4 @2, 0.0 MB, in {tmp_path / 'run/full/bank.zarr'}\n" in said
-    assert_same_end(run_of(EXPERIMENT, tmp_path / "run"), run)
-    assert len(calls) == 1 + 2
+    path = tmp_path / "run/full/bank.zarr"
+    assert f"full: making a bank of 6 source videos of 4x4/4 @2, 0.0 MB, in {path}\n" in said
+    copy = run_of(EXPERIMENT, tmp_path / "run")
+    assert_same_end(copy, run)
+    assert made == [[0, 1, 2, 3], [4, 5]]
+    said = capsys.readouterr().out
+    assert "full: carrying on with a bank of 6 source videos, 4 of them are there\n" in said
+    assert f"full: making a bank of 2 source videos of 4x4/4 @2, 0.0 MB, in {path}\n" in said
+    assert f"full: the bank {path} (0.0 MB) is not needed any more, and can be deleted\n" in said
+    assert manifest_of(copy) == manifest_of(run)
 
 
 @pytest.mark.parametrize("own", [False, True])
 def test_a_disk_without_room_is_refused(run, tmp_path, monkeypatch, own):
-    """One line that says what would fit, at the field that asks for it; nothing is written."""
+    """One line that says what would fit, at the field that asks for it; nothing is written but the stage's folder."""
     copy = copy_of(run, tmp_path / "run")
     for name in ("artifact", "checkpoints", "bank.zarr"):
         shutil.rmtree(copy.stage("full") / name)
@@ -306,25 +343,31 @@ def test_a_disk_without_room_is_refused(run, tmp_path, monkeypatch, own):
         run_of(experiment, copy.path)
     assert str(refused.value) == (
         f"{where}: 6 source videos of 4x4/4 @2, 0.0 MB, are more than the 0.0 MB free in "
-        f"{copy.stage('full') if not own else copy.path}; allowed: at most 2"
+        f"{copy.stage('full')}; allowed: at most 2"
     )
     assert sorted(copy.stage("full").rglob("*")) == ([] if own else before)
 
 
-def trained_on_a_bank(folder: Path) -> None:
+def trained_on_a_bank(folder: Path) -> list[list[int]]:
+    """What this rank has generated of the bank."""
+    noise, made = make_bank.bank_noise, []
+    make_bank.bank_noise = lambda *args: (made.append(list(args[2])), noise(*args))[1]
     torch.optim.Adam = lambda *args, **options: Adam(*args, eps=1e-4, **options)
     run_of(EXPERIMENT, folder, only="full")
+    return made
 
 
 Adam = torch.optim.Adam
 
 
 def test_two_ranks_train_like_one(run, tmp_path):
-    """On one bank, made by rank 0: the same weights to rounding after four iterations, and the same bank."""
+    """The same weights to rounding after four iterations, on the same bank, which each rank has made a part of."""
+    shares = []
     for world in (1, 2):
         copy = copy_of(run, tmp_path / f"run{world}")
         shutil.rmtree(copy.stage("full"))
-        results(trained_on_a_bank, world, tmp_path / f"ranks{world}", copy.path)
+        shares.append(results(trained_on_a_bank, world, tmp_path / f"ranks{world}", copy.path))
+    assert shares == [[[[0, 1, 2, 3], [4, 5]]], [[[0, 1, 2, 3]], [[4, 5]]]]
     one, two = (RunFolder(tmp_path / f"run{world}") for world in (1, 2))
     assert manifest_of(one) == manifest_of(two) == manifest_of(run)
     begun = make_stage(EXPERIMENT.graph, "full")

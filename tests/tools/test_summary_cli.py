@@ -93,6 +93,8 @@ def test_text(summary, alone):
         ([QUICK, "--against", "missing.py"], "missing.py: there is no such spec"),
         ([str(ROOT / "experiments" / "quickstart_classifier.py")], "is the spec of a classifier"),
         ([QUICK, "--set", "training.batch=3"], "training.batch: "),
+        ([QUICK, "--set", "training.r1=1", "--precision", "float16"], "training.r1: the penalty's gradients of gradi"),
+        ([QUICK, "--set", "training.r1=1", "--set", "training.precision=float16"], "training.r1: the penalty's gradi"),
     ],
 )
 def test_wrong_input(summary, tmp_path, arguments, line):

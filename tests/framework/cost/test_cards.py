@@ -18,6 +18,37 @@ def test_figures_are_plausible_and_have_a_source(card):
     assert "NVIDIA" in card.source
 
 
+CHIPS = {
+    "v100": (5120, 1.53, 4096, 1.752, 25 * 6),
+    "a100": (6912, 1.41, 5120, 3.186, 25 * 12),
+    "h100": (16896, 1.98, 5120, 5.23, 25 * 18),
+    "h200": (16896, 1.98, 6144, 6.25, 25 * 18),
+    "b200": (18944, 2.0, 8192, 8.0, 50 * 18),
+    "l40s": (18176, 2.52, 384, 18.0, 32),
+    "rtx4090": (16384, 2.52, 384, 21.0, 32),
+}
+"""Of each chip float32 units, GHz, width of the memory's bus, Gb/s of each of its lines, GB/s of all links one way."""
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
+def test_figures_follow_from_the_chips(card):
+    """Rates are what units, clocks, buses and links make; a sparse or a two-way figure would be twice that."""
+    units, clock, bus, line, link = CHIPS[card.name]
+    assert card.fp32 == pytest.approx(2e9 * units * clock, rel=0.06)
+    assert card.bandwidth == pytest.approx(1e9 * bus * line / 8, rel=0.03)
+    assert card.link == link * 1e9
+    if card.bfloat16:  # tensor cores do TF32 at half the rate of the half precisions
+        assert card.half == pytest.approx(2 * card.tf32, rel=0.03)
+
+
+def test_a_card_without_bfloat16():
+    """V100's tensor cores know float16 alone; bfloat16 is computed as float32 is."""
+    card = find_card("v100")
+    for convolution in (True, False):
+        assert card.rate(torch.bfloat16, convolution=convolution) == card.fp32
+        assert card.rate(torch.float16, convolution=convolution) == card.half
+
+
 def test_unknown_card():
     """A misspelt name is an error in one line with the nearest one."""
     with pytest.raises(InputError, match=r"--gpu: no GPU is called 'h10'; allowed: .*; did you mean 'h100'\?"):
