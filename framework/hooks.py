@@ -267,4 +267,4 @@ def peak_memory() -> float:
 
 def _refuse_divergence(runner: Runner, iteration: int, values: Mapping[str, Any]) -> None:
     if (name := first_not_finite(values)) is not None:
-        raise diverged(runner.model, iteration, name)
+        raise diverged(runner.model, iteration, f"{name} is not finite")
