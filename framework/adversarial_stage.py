@@ -89,7 +89,7 @@ class AdversarialStage(nn.Module):
         """Where x̂_l comes from."""
         self.average: WeightAverage | None = None
         """Of the generator's weights, kept up with every update where there is one. No module: not in the state."""
-        self._undo = Undo(self) if self.rules.skip else None
+        self._undo = (Undo(self), Undo(self)) if self.rules.skip else None
         # In tuples: a module in an attribute of its own would be part of this one, and of its state.
         self._networks: tuple[nn.Module, nn.Module] = (self.generator, self.discriminators)
         self._iterations = (PowerIterations(self.generator), PowerIterations(self.discriminators))
@@ -119,10 +119,10 @@ class AdversarialStage(nn.Module):
             with optim_wrapper["generator"].autocast():
                 prefix = self.draw_prefix(data[-1])
         for batch in data:
-            log.update(self._update(partial(self.update_D, batch, optim_wrapper["discriminator"], prefix)))
-        log.update(self._update(partial(self.update_G, data[-1], optim_wrapper["generator"], prefix)))
+            log.update(self._update(1, partial(self.update_D, batch, optim_wrapper["discriminator"], prefix)))
+        log.update(self._update(0, partial(self.update_G, data[-1], optim_wrapper["generator"], prefix)))
         if self._undo is not None:
-            log["skipped"] = torch.tensor(float(self._undo.taken()))
+            log["skipped"] = torch.tensor(float(sum(undo.taken() for undo in self._undo)))
         return log
 
     def update_D(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer, prefix: Prefix | None = None) -> Log:
@@ -235,8 +235,9 @@ class AdversarialStage(nn.Module):
         """For one forward of the generator (0) or the discriminators (1): how its singular vectors move."""
         return self._iterations[network]() if self.rules.power_iterations == "together" else nullcontext()
 
-    def _update(self, update: Callable[[], Log]) -> Log:
-        return update() if self._undo is None else self._undo.attempt(update)
+    def _update(self, network: int, update: Callable[[], Log]) -> Log:
+        """An update of the generator (0) or the discriminators (1), each of which has a row of failures of its own."""
+        return update() if self._undo is None else self._undo[network].attempt(update)
 
     def _parts(self, clips: int, trained: int) -> Iterator[slice]:
         """The parts of a batch in turn. Gradients are reduced over ranks, and weights normalised anew, but once."""

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from components import ranks
-from framework.checkpoint import Checkpoints, first_not_finite, naming, write_whole
+from framework.checkpoint import Checkpoints, first_not_finite, naming
 from framework.pictures import contact_sheet, save_film, save_picture, side_by_side
 from framework.runner import diverged
 from framework.together import mean_over_ranks, on_first
@@ -81,13 +81,11 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
     """Means over every ``every`` iterations and over all ranks, to ``metrics.jsonl`` and to the visualizer.
 
     Args:
-        path: of ``metrics.jsonl``; lines after iteration ``first``, which an interrupted run left and
-            this one makes again, are removed.
+        path: of ``metrics.jsonl``, to which lines are added.
         every: iterations between two lines.
-        first: the iteration that training takes up.
         clips: clips in one iteration, for the rate.
         show: is told every line's iteration and values.
-        begun: the :meth:`state` at iteration ``first``, so that no mean misses what came before a stop.
+        begun: the :meth:`state` where training is taken up, so that no mean misses what came before a stop.
     """
 
     priority = "ABOVE_NORMAL"
@@ -96,7 +94,6 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         self,
         path: Path,
         every: int,
-        first: int,
         clips: int,
         show: Callable[[int, Mapping[str, float]], None],
         begun: Mapping[str, Any] | None = None,
@@ -109,9 +106,6 @@ class MetricsHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         self._measured: dict[str, float] = {}
         self._timed = 0
         self._since = time.perf_counter()
-        if ranks.rank() == 0 and path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
-            write_whole(path, "".join(line for line in lines if _iteration(line) <= first))
 
     def measured(self, values: Mapping[str, float]) -> None:
         """Have ``values``, which are measured now and then, in the next line."""
@@ -273,12 +267,4 @@ def peak_memory() -> float:
 
 def _refuse_divergence(runner: Runner, iteration: int, values: Mapping[str, Any]) -> None:
     if (name := first_not_finite(values)) is not None:
-        raise diverged(runner.model, iteration, name)
-
-
-def _iteration(line: str) -> int:
-    """The iteration a line of ``metrics.jsonl`` is of; a line cut short counts as later than any."""
-    try:
-        return int(json.loads(line)["iteration"])
-    except ValueError:
-        return 2**62
+        raise diverged(runner.model, iteration, f"{name} is not finite")

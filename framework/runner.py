@@ -100,7 +100,7 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
             try:
                 outputs = runner.model.train_step(data, optim_wrapper=runner.optim_wrapper)
             except NotFiniteError as error:
-                raise diverged(runner.model, self._iter + 1, str(error)) from error
+                raise diverged(runner.model, self._iter + 1, error.clause(), error.remedy) from error
             self.stopping = self._stop()
             runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data, outputs=outputs)
             self._iter += 1
@@ -109,12 +109,12 @@ class StageLoop(BaseLoop):  # type: ignore[misc]  # MMEngine is untyped
         return runner.model  # type: ignore[no-any-return]
 
 
-def diverged(model: Trainable, iteration: int, what: str) -> InputError:
-    """The error that ends a training whose numbers are not finite any more, in all ranks."""
+def diverged(model: Trainable, iteration: int, what: str, remedy: str | None = None) -> InputError:
+    """The error that ends a training whose numbers are not finite any more, in all ranks; ``what`` is a clause."""
     return AgreedError.of(
         model.stage.name,
-        f"training diverged by iteration {iteration}: {what} is not finite; earlier checkpoints stay",
-        model.remedy,
+        f"training diverged by iteration {iteration}: {what}; earlier checkpoints stay",
+        remedy or model.remedy,
     )
 
 

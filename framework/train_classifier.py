@@ -22,6 +22,7 @@ from framework.classifier_artifact import save_classifier
 from framework.classifier_data import LabelledClips, held_out_clips, open_labelled
 from framework.classifier_model import NAME, ClassifierModel, HeldOutHook, accuracy_of, make_optimizer, set_rate
 from framework.hooks import MetricsHook, ProgressHook, StageCheckpointHook
+from framework.metrics_file import cut_metrics
 from framework.mishaps import explained_as
 from framework.randomness import derive, deterministic, reseed
 from framework.run_folder import RunFolder
@@ -142,8 +143,9 @@ def _iterate(
     training = experiment.training
     batches = PositionBatches(first, training.iterations, 1, training.batch_size, ranks.rank(), ranks.world())
     on_first(partial(run.stage(NAME).mkdir, exist_ok=True))
+    on_first(partial(cut_metrics, run.metrics(NAME), first))
     progress = ProgressHook(NAME, first, training.iterations)
-    metrics = MetricsHook(run.metrics(NAME), training.log_every, first, training.batch_size, progress.show, begun)
+    metrics = MetricsHook(run.metrics(NAME), training.log_every, training.batch_size, progress.show, begun)
 
     def begin(iteration: int) -> None:
         reseed(experiment.seed, NAME, iteration)

@@ -22,6 +22,7 @@ from framework.experiment import Experiment, Training
 from framework.finish_stage import finish_stage
 from framework.graph import Stage
 from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
+from framework.metrics_file import cut_metrics
 from framework.mishaps import explained
 from framework.prefix_bank import stage_bank, tell_of_bank
 from framework.randomness import derive, deterministic, reseed
@@ -156,9 +157,10 @@ def _train(
     steps = training.discriminator_steps
     batches = PositionBatches(first, training.iterations, steps, training.batch_size, ranks.rank(), ranks.world())
     on_first(partial(run.stage(stage.name).mkdir, exist_ok=True))
+    on_first(partial(cut_metrics, run.metrics(stage.name), first))
     progress = ProgressHook(stage.name, first, training.iterations)
     clips_each = steps * training.batch_size
-    metrics = MetricsHook(run.metrics(stage.name), training.log_every, first, clips_each, progress.show, begun)
+    metrics = MetricsHook(run.metrics(stage.name), training.log_every, clips_each, progress.show, begun)
 
     def state(iteration: int) -> dict[str, Any]:
         return {

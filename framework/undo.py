@@ -13,7 +13,7 @@ MOST_IN_A_ROW = 30
 
 
 class Undo:
-    """Attempts updates of ``module``; after one that is not finite, all is as before it.
+    """Attempts updates of one network; after one that is not finite, all of ``module`` is as before it.
 
     Such an update applied no gradient, so only what forwards change is to be put back: statistics and singular
     vectors.
@@ -44,7 +44,7 @@ class Undo:
             self._failed += 1
             self._in_a_row += 1
             if self._in_a_row == MOST_IN_A_ROW:
-                raise NotFiniteError(f"{error} ({MOST_IN_A_ROW} updates in a row)") from error
+                raise type(error)(f"{error} ({MOST_IN_A_ROW} updates in a row)") from error
             return {}
         self._in_a_row = 0
         return log

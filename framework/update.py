@@ -18,8 +18,29 @@ WAYS = ("foreach", "fused")
 """What an optimizer's groups say of how a step is made: of this process's, not of the one that saved them."""
 
 
+LEAST_SCALE = 2.0**-14
+"""The least that float16's loss is multiplied by: below it even a gradient of 1 were no normal number of float16."""
+
+
 class NotFiniteError(Exception):
     """A loss or a gradient is not finite, on one rank at least; nothing was updated, and every rank raises it."""
+
+    remedy: str | None = None
+    """What helps, where it is not what helps against any number that is not finite."""
+
+    def clause(self) -> str:
+        """What is wrong."""
+        return f"{self} is not finite"
+
+
+class OverflowsError(NotFiniteError):
+    """Scaled gradients overflow although the loss is scaled as little as can be: no step would be made any more."""
+
+    remedy = "training.precision=bfloat16 or float32, or lower learning rates, in another --work-dir or with --restart"
+
+    def clause(self) -> str:
+        """What is wrong."""
+        return f"{self} is not finite, also with float16's loss scaled by as little as {LEAST_SCALE:.1e}"
 
 
 class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyped
@@ -67,6 +88,7 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
 
         Raises:
             NotFiniteError: a loss, or a gradient, is not finite. Nothing was updated, the gradients are cleared.
+            OverflowsError: the same with float16's scaled gradients, and the loss cannot be scaled less.
         """
         self._scaler.unscale_(self.optimizer)
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
@@ -74,10 +96,10 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
         finite = torch.stack([torch.stack(list(losses)).isfinite().all(), norm.isfinite()])
         bad = _where_not(finite)
         overflow = bad == 1 and self._scaler.is_enabled()
+        if overflow and self._scaler.get_scale() <= LEAST_SCALE:
+            raise self._refused(OverflowsError, "the gradient")
         if bad is not None and not overflow:
-            self._scaler.update()  # it would not let the next update begin
-            self.zero_grad()
-            raise NotFiniteError(f"{('the loss', 'the gradient')[bad]} of the {self._name}")
+            raise self._refused(NotFiniteError, ("the loss", "the gradient")[bad])
         if self._max_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(
                 (p for group in self.param_groups for p in group["params"]), self._max_norm, norm
@@ -89,6 +111,12 @@ class NetworkOptimizer(OptimWrapper):  # type: ignore[misc]  # MMEngine is untyp
         self._scaler.update()
         self.zero_grad()
         return None if overflow else norm
+
+    def _refused(self, kind: type[NotFiniteError], what: str) -> NotFiniteError:
+        """The error to raise, once all is as before the update."""
+        self._scaler.update(self._scaler.get_scale())  # the same scale; without this no other update could begin
+        self.zero_grad()
+        return kind(f"{what} of the {self._name}")
 
     def state_dict(self) -> dict[str, Any]:
         """Of the optimizer and of the loss's scale."""

@@ -18,7 +18,7 @@ from torch import distributed
 from components.ranks import rank, world
 from framework.together import TOLD, on_first, together
 from framework.watch_circle import LAST_WORD, Circle, First, Other, Verdict
-from framework.watch_line import Address, connect, listen
+from framework.watch_line import Address, connect, describe, listen
 from registry import InputError
 from registry.cli import BAD_INPUT, FAILED, INTERRUPTED
 from registry.errors import AgreedError, Stopped, one_line, system_problem
@@ -39,6 +39,9 @@ class Watch:
 
     A collective's error, by which a lost rank often shows first, does not get out of the block before there was time
     to find a lost rank; if there is one, the process ends with the line that names it.
+
+    An error of the watch itself ends its process with that error's traceback, and the others, which are told of it,
+    with one line that names the rank; exit code 1.
 
     Args:
         beat: seconds between two signs of life.
@@ -69,7 +72,11 @@ class Watch:
                 for each in first:
                     each.dismiss()
                 raise
-            self._circle = first[0] if joined is None else Other(*joined, address.who, self._beat, self._lost_after)
+            self._circle = (
+                first[0]
+                if joined is None
+                else Other(*joined, describe(rank()), address.who, self._beat, self._lost_after)
+            )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -11,13 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing.connection import wait
+from traceback import format_exception
 from typing import Any, NoReturn
 
 import attrs
 
 from framework.together import which
 from framework.watch_line import Address, Line, kept
-from registry.cli import REQUEUE
+from registry.cli import FAILED, REQUEUE
+from registry.errors import one_line
 
 LAST_WORD = 3.0
 """Seconds that a last message may take to arrive."""
@@ -42,12 +44,13 @@ class Circle(ABC):
     """A thread that beats, listens and judges.
 
     Args:
+        own: this rank for a person.
         beat: seconds between two signs of life.
         lost_after: seconds of silence after which a rank counts as lost.
     """
 
-    def __init__(self, beat: float, lost_after: float) -> None:
-        self._beat, self._lost_after = beat, lost_after
+    def __init__(self, own: str, beat: float, lost_after: float) -> None:
+        self._own, self._beat, self._lost_after = own, beat, lost_after
         self._leaves = False
         self._farewell: Verdict | None = None
         self._bell, self._ring = map(kept, socket.socketpair())
@@ -61,6 +64,27 @@ class Circle(ABC):
         self.thread.join()
 
     def _run(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # noqa: BLE001  # nobody else would hear of it
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End the process, and tell the others why: unwatched it would wait for ever for a rank that is lost.
+
+        One that leaves with an error of its own ends with that.
+        """
+        why = Verdict(f"the watch over the ranks failed: {one_line(error)}", FAILED)
+        leaves, self._farewell = self._farewell is not None, self._farewell or why
+        with suppress(Exception):  # the connections may be what fails; the others then find this rank lost
+            self._take_leave()
+        line = f"{self._own}: {why.line}\n{''.join(format_exception(error)).rstrip()}"
+        if leaves:
+            _tell_of(line)
+        else:
+            _end(Verdict(line, FAILED), speaks=True)
+
+    def _watch(self) -> None:
         woken, beaten = time.monotonic(), 0.0
         while not self._leaves or self._stays():
             awaited = [self._bell] if not self._leaves else []
@@ -110,7 +134,7 @@ class First(Circle):
     """
 
     def __init__(self, listener: socket.socket, address: Address, size: int, *timing: float) -> None:
-        super().__init__(*timing)
+        super().__init__(address.who, *timing)
         self._listener, self._address = listener, address
         self._strangers: list[Line] = []
         self._joined: dict[int, Line] = {}
@@ -210,12 +234,13 @@ class Other(Circle):
     Args:
         line: to rank 0.
         speaks: whether to say so if rank 0 is lost; else another rank of this machine does.
+        own: this rank for a person.
         who: rank 0 for a person.
         timing: see :class:`Circle`.
     """
 
-    def __init__(self, line: Line, speaks: bool, who: str, *timing: float) -> None:
-        super().__init__(*timing)
+    def __init__(self, line: Line, speaks: bool, own: str, who: str, *timing: float) -> None:
+        super().__init__(own, *timing)
         self._line, self._speaks, self._who = line, speaks, who
         self.thread.start()
 
@@ -258,8 +283,12 @@ def _end(verdict: Verdict, speaks: bool) -> NoReturn:
     flushing.start()
     flushing.join(1.0)  # the main thread may hold the stream, and wait itself for whoever reads it
     if speaks:
-        os.write(2, f"{os.linesep * os.isatty(2)}error: {verdict.line}\n".encode())
+        _tell_of(verdict.line)
     os._exit(verdict.code)
+
+
+def _tell_of(line: str) -> None:
+    os.write(2, f"{os.linesep * os.isatty(2)}error: {line}\n".encode())
 
 
 def _flush() -> None:

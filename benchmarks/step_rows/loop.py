@@ -143,7 +143,7 @@ def _run(
 
     model.train_step = noted  # type: ignore[method-assign]  # what is measured is around it
     progress = ProgressHook("small", 0, training.iterations)
-    metrics = MetricsHook(folder / "metrics.jsonl", training.log_every, 0, training.batch_size, lambda *_: None)
+    metrics = MetricsHook(folder / "metrics.jsonl", training.log_every, training.batch_size, lambda *_: None)
     store = Checkpoints(folder / "checkpoints", training.keep_checkpoints, None, ())
     never = 10 * training.iterations
     hooks = [

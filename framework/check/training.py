@@ -126,3 +126,6 @@ def _check(training: Training, said: Collection[str], where: str, findings: Find
     if not {"r1", "compile"}.isdisjoint(said) and training.r1 and "discriminators" in training.compile:
         what = "torch.compile makes no gradients of gradients, which the penalty needs"
         findings.add(f"{where}.r1", what, 'compile=["generator"], or r1=0')
+    if not {"prefix", "prefix_bank"}.isdisjoint(said) and training.prefix == "iteration" and training.prefix_bank:
+        what = "a bank's windows are read anew for each update at no cost; there is nothing to draw but once"
+        findings.add(f"{where}.prefix", what, 'prefix="update", or prefix_bank=null')

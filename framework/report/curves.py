@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from io import StringIO
 from math import nan
-from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
@@ -16,7 +14,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from framework.report.html import Html
-from registry import InputError
 
 INK = "#7f8a99"
 """Of axes and words: it can be read on light and on dark ground."""
@@ -25,27 +22,6 @@ OF_TRAINING = ("iteration", "clips_per_second", "memory_mb", "r1", "skipped")
 MOST_ACROSS = 4
 """Measured metrics beside each other."""
 COLOURS = ("#3b9dc9", "#d1495b", "#e0a030", "#66a182", "#9b6fc0", "#8d6e63")
-
-
-def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
-    """The lines of a stage's ``metrics.jsonl``, and a note where the last one was cut short.
-
-    Raises:
-        InputError: another line is damaged; it names the file and the line.
-    """
-    if not path.is_file():
-        return [], None
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
-    found: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            values = json.loads(line)
-            found.append({**values, "iteration": int(values["iteration"])})
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines) and not line.endswith("\n"):
-                return found, f"{path.name}, line {number}: cut short, left out"
-            raise InputError.of(f"{path}, line {number}", "is damaged", "a line of metrics as JSON") from None
-    return found, None
 
 
 def curves(lines: Sequence[dict[str, Any]], stage: str) -> Html:

@@ -9,8 +9,9 @@ from framework.checkpoint import write_whole
 from framework.describe import describe_stage
 from framework.experiment import Experiment, dump
 from framework.figures import FIGURES, read_figures
+from framework.metrics_file import read_metrics
 from framework.plain_data import read_json
-from framework.report.curves import curves, read_metrics
+from framework.report.curves import curves
 from framework.report.figures import figure_tables
 from framework.report.graph import graph_svg
 from framework.report.html import Html, folded, join, missing, section, table, tag

@@ -144,6 +144,26 @@ def test_a_bank_needs_a_source(stages, training, line):
     assert wrong.startswith("training.prefix_bank: 0 is not allowed; allowed: int, at least 1")
 
 
+@pytest.mark.parametrize(
+    ("where", "full", "training"),
+    [
+        ("training", {}, {"prefix": "iteration", "prefix_bank": 3}),
+        (FULL, {"prefix": "iteration", "prefix_bank": 3}, {}),
+        (FULL, {"prefix": "iteration"}, {"prefix_bank": 3}),
+        (FULL, {"prefix_bank": 3}, {"prefix": "iteration"}),
+    ],
+)
+def test_a_bank_is_not_drawn_once_an_iteration(where, full, training):
+    """One line, where both come together; a stage that takes back either is sound."""
+    assert problems_of(with_full(full, **training)) == [
+        f"{where}.prefix: a bank's windows are read anew for each update at no cost; there is nothing to draw but once"
+        '; allowed: prefix="update", or prefix_bank=null'
+    ]
+    assert problems_of(with_full({"prefix": "update"}, prefix="iteration")) == []
+    assert problems_of(with_full({"prefix": "iteration", "prefix_bank": None}, prefix_bank=3)) == []
+    assert problems_of(with_full({"prefix": "update", "prefix_bank": 3}, prefix="iteration")) == []
+
+
 def test_nothing_follows_from_a_wrong_source():
     """Where it is not known whether a stage has a source, a bank is not complained of."""
     data = data_of(small(training=Training(batch_size=2, prefix_bank=3)), {"graph.stages.1.source": 3})

@@ -14,6 +14,7 @@ from framework.adversarial_stage import AdversarialStage
 from framework.checkpoint import first_not_finite, load_checkpoint, newest_whole
 from framework.run_folder import RunFolder
 from registry import InputError
+from registry.errors import AgreedError
 
 EXPERIMENT = two_stages(iterations=4, checkpoint_every=1, sample_every=4, samples=1, standing_passes=2)
 
@@ -78,10 +79,10 @@ def _watched(found: list) -> None:
         optimizers[:] = [optim_wrapper]
         return step(model, data, optim_wrapper)
 
-    def watching(model, update):
+    def watching(model, network, update):
         before, log = _everything(model, optimizers[0]), None
         try:
-            log = attempt(model, update)
+            log = attempt(model, network, update)
         finally:
             found.append((bool(log), differing(_everything(model, optimizers[0]), before)))
         return log
@@ -149,19 +150,58 @@ def test_a_skipped_update_is_undone(tmp_path, kind, number, rank, update):
     assert [json.loads(line)["skipped"] for line in lines] == [0, 1, 0, 0]
 
 
-def _skips_all(folder: Path) -> tuple[int, str]:
+def _skips_all(folder: Path, updates: range) -> tuple[int, str]:
     found = []
     _watched(found)
-    _spoil("loss", float("nan"), 1, range(3, 1000))
+    _spoil("loss", float("nan"), 1, updates)
     with pytest.raises(InputError) as caught:
-        run_of(_with(on_divergence="skip", iterations=20), folder)
+        run_of(_with(on_divergence="skip", iterations=40), folder)
     return len(found), str(caught.value)
 
 
-def test_thirty_skipped_in_a_row_stop(tmp_path):
-    """In both ranks, after the thirtieth, with a line that says so."""
-    for attempts, said in results(_skips_all, 2, tmp_path / "ranks", tmp_path / "run"):
-        assert attempts == 3 + 30
-        assert "the loss of the generator (30 updates in a row) is not finite" in said
+@pytest.mark.parametrize(
+    ("updates", "attempts", "network"),
+    [(range(3, 1000), 3 + 3 * 14 + 2, "discriminator"), (range(5, 1000, 3), 3 + 3 * 30, "generator")],
+    ids=["all", "of the generator alone"],
+)
+def test_thirty_skipped_in_a_row_stop(tmp_path, updates, attempts, network):
+    """Of one network, whatever the other's do: in both ranks, after the thirtieth, with a line that says so."""
+    for made, said in results(_skips_all, 2, tmp_path / "ranks", tmp_path / "run", updates):
+        assert made == attempts
+        assert f"the loss of the {network} (30 updates in a row) is not finite" in said
     path, _ = newest_whole(RunFolder(tmp_path / "run").checkpoints("base"))
     assert first_not_finite(load_checkpoint(path)) is None
+
+
+def _overflows(folder: Path, on_divergence: str) -> tuple[int, str, bool]:
+    found = []
+    _watched(found)
+    _spoil("gradient", float("inf"), 1, range(2, 1000, 3))
+    with pytest.raises(InputError) as caught:
+        run_of(_with(on_divergence=on_divergence, precision="float16", iterations=100), folder)
+    return len(found) // 3, str(caught.value), isinstance(caught.value, AgreedError)
+
+
+@pytest.mark.parametrize(("on_divergence", "iterations"), [("stop", 31), ("skip", 60)])
+def test_float16_that_overflows_for_ever_stops_all(tmp_path, on_divergence, iterations):
+    """Of one network on one rank of two: thirty halvings of the scale, then as a gradient that is not finite.
+
+    The line names precisions that need no scale; skipped, it is thirty in a row that stop. The scale stays.
+    """
+    row = " (30 updates in a row)" if on_divergence == "skip" else ""
+    [(made, said, agreed), other] = results(_overflows, 2, tmp_path / "ranks", tmp_path / "run", on_divergence)
+    assert (made, agreed) == (iterations, True)
+    assert other == (made, said, agreed)
+    assert said == (
+        f"base: training diverged by iteration {iterations}: the gradient of the generator{row} is not finite, also "
+        "with float16's loss scaled by as little as 6.1e-05; earlier checkpoints stay; allowed: "
+        "training.precision=bfloat16 or float32, or lower learning rates, in another --work-dir or with --restart"
+    )
+    path, _ = newest_whole(RunFolder(tmp_path / "run").checkpoints("base"))
+    saved = load_checkpoint(path)
+    scales = {name: each["scaler"]["scale"] for name, each in saved["optimizers"].items()}
+    assert scales["generator"] == 2.0**-14
+    assert scales["discriminator"] >= 1.0
+    lines = [json.loads(line) for line in RunFolder(tmp_path / "run").metrics("base").read_text().splitlines()]
+    if on_divergence == "skip":
+        assert [line["skipped"] for line in lines] == [0] * 30 + [1] * 29

@@ -179,13 +179,33 @@ def test_other_seeds_are_other_runs(trained, tmp_path):
     assert differing(last_checkpoint(run, "base")["model"], last_checkpoint(trained, "base")["model"])
 
 
-def test_a_line_cut_short_is_made_again(trained, tmp_path, monkeypatch):
-    """What a run wrote to its metrics after its last checkpoint, whole or not, is replaced."""
+def test_a_line_cut_short_is_made_again(trained, tmp_path, monkeypatch, capsys):
+    """What a run wrote to its metrics after its last checkpoint, whole or not, is replaced, and the half line told."""
+    metrics = stopped_with_three_lines(tmp_path / "run", monkeypatch)
+    metrics.write_text(metrics.read_text() + '{"iteration": 4, "los')
+    assert_same_end(run_of(two_stages(), tmp_path / "run"), trained)
+    assert f"note: {metrics}, line 4: cut short, left out\n" in capsys.readouterr().err
+
+
+def test_a_damaged_line_does_not_end_a_run(trained, tmp_path, monkeypatch, capsys):
+    """It is named and left out, with the file as it was kept; all else is as in a run that nothing happened to."""
+    metrics = stopped_with_three_lines(tmp_path / "run", monkeypatch)
+    metrics.write_text(metrics.read_text().replace('"', "#", 1))
+    damaged = metrics.read_bytes()
+    run = run_of(two_stages(), tmp_path / "run")
+    assert f"note: {metrics}, line 1: damaged, left out; " in capsys.readouterr().err
+    assert metrics.with_name("metrics.jsonl.damaged").read_bytes() == damaged
+    assert metrics_of(run, "base") == metrics_of(trained, "base")[1:]
+    for stage in STAGES:
+        assert differing(last_checkpoint(run, stage), last_checkpoint(trained, stage)) == []
+
+
+def stopped_with_three_lines(folder, monkeypatch):
+    """The metrics of a run that was stopped in its fourth iteration, with a checkpoint of the second."""
     with monkeypatch.context() as patch:
         stop_at(patch, AdversarialStage, "train_step", 4)
         with pytest.raises(Stopped):
-            run_of(two_stages(), tmp_path / "run")
-    metrics = tmp_path / "run/base/metrics.jsonl"
+            run_of(two_stages(), folder)
+    metrics = folder / "base/metrics.jsonl"
     assert [json.loads(line)["iteration"] for line in metrics.read_text().splitlines()] == [1, 2, 3]
-    metrics.write_text(metrics.read_text() + '{"iteration": 4, "los')
-    assert_same_end(run_of(two_stages(), tmp_path / "run"), trained)
+    return metrics

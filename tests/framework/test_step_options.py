@@ -103,6 +103,27 @@ def test_all_at_once_and_compiled(monkeypatch):
     torch._dynamo.reset()
 
 
+def test_compiled_in_two_passes_of_one_prefix(monkeypatch):
+    """Both networks compiled, real and generated videos one after the other, x̂_l drawn once: as if written plainly."""
+    compiled, original = [], nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module: compiled.append(module) or original(module, backend="aot_eager")
+    )
+    torch._dynamo.reset()
+    ways = {"compile": ("generator", "discriminators"), "one_pass": False, "prefix": "iteration"}
+    found = state_after(2, ways)
+    assert [type(each).__name__ for each in compiled] == [
+        "UpsamplingGenerator",
+        "SpatialDiscriminator",
+        "MatchingDiscriminator",
+    ]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= len(compiled)
+    torch._dynamo.reset()
+    torch.testing.assert_close(found, state_after(2, PLAIN | {"prefix": "iteration"}), rtol=1e-7, atol=1e-8)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(found, state_after(2, PLAIN), rtol=1e-7, atol=1e-8)
+
+
 def test_the_comparison_notices(monkeypatch):
     """Two passes of which each moves the singular vectors, or draws its own frames, are told from one."""
     expected = state_after(2, {})

@@ -86,7 +86,7 @@ def test_an_iteration_without_an_update_that_failed(monkeypatch, which):
     """A failed update of either network leaves it, its optimizer and every buffer as if it had not been tried."""
     graph = StageGraph(clip=Clip(4, 4, 4), classes=3, stages=[base_stage(Clip(4, 4, 4))])
     stage = make_stage(graph, "base").train()
-    stage.rules, stage._undo = Rules(skip=True), Undo(stage)
+    stage.rules, stage._undo = Rules(skip=True), (Undo(stage), Undo(stage))
     optimizers = make_optimizers(stage, QUICK)
     batch = make_batch(Clip(4, 4, 4), 3, 3)
     stage.train_step([batch], optimizers)
@@ -102,7 +102,7 @@ def test_an_iteration_without_an_update_that_failed(monkeypatch, which):
     with monkeypatch.context() as patch:
         patch.setattr(NetworkOptimizer, "finish", spoilt)
         update = stage.update_D if which == "discriminator" else stage.update_G
-        assert stage._update(lambda: update(batch, optimizers[which])) == {}
+        assert stage._update(0, lambda: update(batch, optimizers[which])) == {}
     after = stage.state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     assert steps == {name: {int(s["step"]) for s in o.optimizer.state.values()} for name, o in optimizers.items()}

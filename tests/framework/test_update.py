@@ -10,7 +10,7 @@ import torch
 from ranks import results
 from torch import nn
 
-from framework.update import NetworkOptimizer, NotFiniteError
+from framework.update import LEAST_SCALE, NetworkOptimizer, NotFiniteError, OverflowsError
 
 RATE = 0.1
 
@@ -163,3 +163,37 @@ def test_float16_goes_on_after_an_update_that_was_refused():
         with contextlib.suppress(NotFiniteError):
             optimizer.finish([loss.detach()])
     assert weight.item() == pytest.approx(0.9)
+
+
+def test_float16_whose_scale_has_fallen_as_far_as_it_may():
+    """Thirty overflows halve it, each after is refused and leaves it; a step in between is made as ever."""
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = NetworkOptimizer(torch.optim.SGD([weight], lr=0.1), "generator", "float16")
+
+    def step(spoil=True):
+        optimizer.backward(weight.sum())
+        if spoil:
+            weight.grad[0] = float("inf")
+        return optimizer.finish([torch.tensor(1.0)])
+
+    assert [step() for _ in range(30)] == [None] * 30
+    for _ in range(3):
+        with pytest.raises(OverflowsError, match=r"^the gradient of the generator$"):
+            step()
+        assert weight.grad is None
+        assert optimizer.state_dict()["scaler"]["scale"] == LEAST_SCALE == 2.0**-14
+    assert weight.item() == 1.0
+    assert step(spoil=False).item() == pytest.approx(1.0)
+    assert weight.item() == pytest.approx(0.9)
+
+
+def test_a_refused_loss_leaves_the_scale():
+    """That a loss is not finite is not for the scale to put right, on whichever rank its gradients show it."""
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = NetworkOptimizer(torch.optim.SGD([weight], lr=0.1), "generator", "float16")
+    for _ in range(3):
+        loss = weight.sum() * float("nan")
+        optimizer.backward(loss)
+        with pytest.raises(NotFiniteError, match="the loss"):
+            optimizer.finish([loss.detach()])
+        assert optimizer.state_dict()["scaler"]["scale"] == 65536.0

@@ -17,7 +17,7 @@ from torch import distributed
 from components.ranks import rank
 from framework.together import any_rank, together
 from framework.watch import Watch, of_a_collective
-from framework.watch_circle import First, Other
+from framework.watch_circle import Circle, First, Other
 from framework.watch_line import connect, listen
 from registry import InputError
 from registry.cli import BAD_INPUT, FAILED, INTERRUPTED, REQUEUE
@@ -252,6 +252,67 @@ def test_of_a_collective(error, expected):
     assert of_a_collective(error) is expected
 
 
+def _watch_breaks(who, place):
+    """The watch of rank ``who`` meets an error that nobody expected, while all wait for long."""
+    broken = False
+
+    def breaking(method):
+        def called(circle, *arguments):
+            if broken:
+                raise ZeroDivisionError("by zero\nand more")
+            return method(circle, *arguments)
+
+        return called
+
+    for kind in (First, Other):
+        setattr(kind, place, breaking(getattr(kind, place)))
+    with Watch(beat=0.2, lost_after=LONG):
+        any_rank([True])
+        broken = rank() == who
+        time.sleep(600)
+
+
+@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize("place", ["_judge", "_lines"])
+def test_an_error_of_the_watch_itself(tmp_path, who, place):
+    """Its rank ends with the traceback; the others are told and end, too, and nobody is called lost."""
+    with started(_watch_breaks, 3, tmp_path / "ranks", who, place) as ranks:
+        assert [each.wait() for each in ranks] == [FAILED] * 3
+        failed = ranks[who]
+        name = f"rank {who} (host {socket.gethostname()}, pid {failed.pid})"
+        said = "the watch over the ranks failed: ZeroDivisionError: by zero"
+        first, *traceback = failed.err.splitlines()
+        assert first == f"error: {name}: {said}"
+        assert traceback[0] == "Traceback (most recent call last):"
+        assert traceback[-2:] == ["ZeroDivisionError: by zero", "and more"]
+        others = [line for each in ranks if each is not failed for line in each.err.splitlines()]
+        if place == "_judge":
+            assert others == ([f"error: {name} ended: {said}"] if who else [])  # rank 0 speaks, as ever
+
+
+def _watch_breaks_at_the_end(who, error):
+    if rank() == who:
+        Circle._take_leave = First._take_leave = Other._take_leave = lambda circle: 1 / 0
+    with Watch(beat=0.2, lost_after=LONG):
+        any_rank([True])
+        if error is not None:
+            if rank() == who:
+                raise error
+            any_rank([True])
+
+
+@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize("error", [None, InputError.of("a", "is x")], ids=["done", "input"])
+def test_an_error_of_the_watch_as_it_ends(tmp_path, who, error):
+    """The traceback is written there as well; a rank's own error is not lost over it, and the others end."""
+    with started(_watch_breaks_at_the_end, 2, tmp_path / "ranks", who, error) as ranks:
+        assert ranks[who].wait() == FAILED
+        assert ranks[1 - who].wait() == (0 if (who, error) == (0, None) else REQUEUE)  # rank 0 leaves last
+        assert f"rank {who} (host {socket.gethostname()}, pid {ranks[who].pid}): the watch over" in ranks[who].err
+        assert "ZeroDivisionError: division by zero" in ranks[who].err
+        assert ("a: is x" in ranks[who].err) == (error is not None)
+
+
 def _unreachable():
     """Rank 1 is given an address that leads nowhere."""
     from framework import watch
@@ -294,7 +355,7 @@ def _strangers():
                 got.append(b"")
     with socket.create_connection(("127.0.0.1", address.port)):
         line, speaks = connect(address, 1, LONG)
-        Other(line, speaks, address.who, 0.1, LONG).leave(None)
+        Other(line, speaks, "rank 1", address.who, 0.1, LONG).leave(None)
         first.leave(None)
     return got, speaks
 

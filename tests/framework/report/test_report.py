@@ -13,8 +13,9 @@ from tiny_runs import copy_of
 
 from framework.evaluate import Request, evaluate
 from framework.figures import Record, add_figures
+from framework.metrics_file import read_metrics
 from framework.report import samples, write_report
-from framework.report.curves import curves, read_metrics
+from framework.report.curves import curves
 from framework.report.figures import figure_tables
 from framework.report.html import Html, tag, text
 from framework.report.samples import Shown

@@ -1,0 +1,77 @@
+"""``metrics.jsonl``: a JSON object a line, in the order of the iterations, which :mod:`framework.hooks` appends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from framework.checkpoint import write_whole
+from registry import InputError
+from registry.cli import note
+
+
+@attrs.frozen
+class _Line:
+    text: str
+    values: dict[str, Any] | None
+    """None where it is damaged."""
+    ended: bool
+    """Whether a line break follows; the last line may have been cut short."""
+
+
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """The lines of a ``metrics.jsonl``, and a note where the last one was cut short.
+
+    Raises:
+        InputError: another line is damaged; it names the file and the line.
+    """
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(_lines(path), 1):
+        if line.values is not None:
+            found.append(line.values)
+        elif line.ended:
+            raise InputError.of(f"{path}, line {number}", "is damaged", "a line of metrics as JSON")
+        else:
+            return found, f"{path.name}, line {number}: cut short, left out"
+    return found, None
+
+
+def cut_metrics(path: Path, last: int) -> None:
+    """Leave the lines up to iteration ``last``: a training that goes on from there makes later ones again.
+
+    What is no line of metrics is left out, and a note says which line it was. One that was cut short is what a killed
+    process leaves; of a file with any other the whole is kept beside, as ``metrics.jsonl.damaged``.
+    """
+    lines = _lines(path)
+    damaged = [number for number, line in enumerate(lines, 1) if line.values is None and line.ended]
+    if damaged:
+        aside = path.with_name(path.name + ".damaged")
+        shutil.copyfile(path, aside)
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        note(f"{path}, line {damaged[0]}{more}: damaged, left out; the file as it was is now {aside.name}")
+    if lines and lines[-1].values is None and not lines[-1].ended:
+        note(f"{path}, line {len(lines)}: cut short, left out")
+    if lines:
+        kept = (line.text for line in lines if line.values is not None and line.values["iteration"] <= last)
+        write_whole(path, "".join(f"{text}\n" for text in kept))
+
+
+def _lines(path: Path) -> list[_Line]:
+    if not path.is_file():
+        return []
+    *ended, rest = path.read_bytes().decode(errors="replace").split("\n")
+    lines = [_Line(text, _values(text), ended=True) for text in ended]
+    return [*lines, _Line(rest, _values(rest), ended=False)] if rest else lines
+
+
+def _values(text: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    sound = isinstance(values, dict) and isinstance(values.get("iteration"), int)
+    return values if sound else None
