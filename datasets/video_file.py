@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -23,6 +24,8 @@ from datasets.not_video import what_it_is
 
 CONTAINERS = "AVI, Matroska, MP4, MOV or WebM"
 _LIMITS = {"format_whitelist": "avi,matroska,webm,mov,mp4", "protocol_whitelist": "file"}
+_ANY_BYTES: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""Opens films whose titles are in some old encoding; PyAV 19 always does."""
 _STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _SLACK = 0.25
 """Seconds by which a file may end before the duration that its header states for all its streams together."""
@@ -98,9 +101,10 @@ class _Source:
 
 def _container(path: Path, source: _Source) -> InputContainer:
     try:
-        return av.open(source, "r", container_options=_LIMITS, metadata_errors="replace")
+        container: InputContainer = av.open(source, "r", container_options=_LIMITS, **_ANY_BYTES)
     except av.ArgumentError as error:
         raise VideoError(path, what_it_is(path) or f"cannot be opened as {CONTAINERS}") from error
+    return container
 
 
 def _film(path: Path, container: InputContainer) -> VideoStream:

@@ -37,7 +37,8 @@ def start_control() -> None:
     """Make the control group, after ``init_process_group``; nothing to do where there is one rank."""
     global _control
     if world() > 1 and _control is None:
-        _control = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        # All ranks are in it, which its type does not say.
+        _control = cast("distributed.ProcessGroup", distributed.new_group(backend="gloo", timeout=PATIENCE))
 
 
 def end_control() -> None:

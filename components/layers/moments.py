@@ -21,7 +21,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (Tensor, Tensor, Tensor): mean ``(T, C)``, biased variance ``(T, C)``, and the count of values behind
         each of them ``(1,)``.
     """
-    mean, variance, count = _Moments.apply(x)  # type: ignore[no-untyped-call]  # so in torch
+    mean, variance, count = _Moments.apply(x)  # type: ignore[no-untyped-call,unused-ignore]  # so before torch 2.14
     return mean, variance, count
 
 
@@ -41,7 +41,7 @@ class _Moments(torch.autograd.Function):
         x, mean, count = ctx.saved_tensors
         gradients = torch.stack([mean_gradient, variance_gradient])
         if ctx.shared:
-            gradients = _SumOverRanks.apply(gradients)  # type: ignore[no-untyped-call]  # so in torch
+            gradients = _SumOverRanks.apply(gradients)  # type: ignore[no-untyped-call,unused-ignore]  # so before torch 2.14
         mean_gradient, variance_gradient = gradients
         slope = 2 * variance_gradient / count
         constant = mean_gradient / count - mean * slope
@@ -59,7 +59,7 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total: Tensor = _SumOverRanks.apply(gradient)  # type: ignore[no-untyped-call]  # so in torch
+        total: Tensor = _SumOverRanks.apply(gradient)  # type: ignore[no-untyped-call,unused-ignore]  # so before torch 2.14
         return total
 
 

@@ -74,7 +74,7 @@ class SpectralNorm(nn.Module):
         Computed in the weight's own precision, under autocast as well.
         """
         with without_autocast(weight):
-            normalised: Tensor = _Normalised.apply(weight, *once(self._estimate, weight))  # type: ignore[no-untyped-call]
+            normalised: Tensor = _Normalised.apply(weight, *once(self._estimate, weight))  # type: ignore[no-untyped-call,unused-ignore]
             return normalised
 
     @torch.no_grad()

@@ -186,6 +186,18 @@ def test_names_that_look_like_addresses(tmp_path, monkeypatch, name):
     assert probe(Path(name)).frames == len(decode(Path(name), 16)) == 4
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+def test_a_title_in_an_old_encoding(tmp_path, name):
+    """A film is read whatever bytes its title is made of."""
+    with av.open(str(tmp_path / name), "w") as container:
+        container.metadata["title"] = "caf__"
+        _mux(container, _add_stream(container, "libx264", scene(4), "yuv420p"), scene(4))
+    data = (tmp_path / name).read_bytes()
+    assert b"caf__" in data
+    (tmp_path / name).write_bytes(data.replace(b"caf__", b"caf\xe9\xff"))
+    assert probe(tmp_path / name).frames == len(decode(tmp_path / name, 16)) == 4
+
+
 def _without_tags(data):
     """A Matroska file whose streams do not say how long they are."""
     assert b"DURATION" in data
