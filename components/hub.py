@@ -41,10 +41,10 @@ def why_not(config: Any) -> str | None:
 
 
 def _is_cached(repository: str, file: str | None) -> bool:
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
 
     name, _, revision = repository.partition("@")
     return any(
-        isinstance(try_to_load_from_cache(name, each, revision=revision or None), str)
+        isinstance(try_to_load_from_cache(name, each, constants.HF_HUB_CACHE, revision or None), str)
         for each in ((file,) if file else _FILES)
     )
