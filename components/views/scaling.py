@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import attrs
 from kornia.geometry.transform import resize
 from torch import Tensor
+from torch.nn import functional as F
 
 from components.clip import Clip
 from components.views.base import View
@@ -115,7 +116,8 @@ class AreaView(ScalingView):
 
     def scale(self, video: Tensor) -> Tensor:
         """Block means, first over space, then over time."""
-        small: Tensor = resize(video, self._smaller(video), interpolation="area")
+        # Factors are whole, so that this is `interpolate(mode="area")`, whose gradient has no deterministic kernel on GPUs.
+        small = F.avg_pool2d(video.flatten(0, 1), self.space).unflatten(0, video.shape[:2])
         return small.reshape(len(small), -1, self.time, *small.shape[2:]).mean(2)
 
 
