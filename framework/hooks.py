@@ -264,8 +264,17 @@ class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         runner.visualizer.add_image("samples", picture, step=iteration)
 
 
+def forget_peak_memory() -> None:
+    """Have :func:`peak_memory` begin anew on a GPU: a later stage's is not to be that of an earlier one."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory() -> float:
-    """The most memory in use so far, in MB (10^6 bytes): tensors on the GPU if there is one, else of this process."""
+    """The most memory in use so far, in MB (10^6 bytes).
+
+    Of tensors on the GPU if there is one, since :func:`forget_peak_memory`; else of this process.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

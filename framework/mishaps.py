@@ -16,7 +16,7 @@ from registry.cli import REQUEUE
 from registry.errors import Stopped
 
 _GPU_IS_FULL = r"out of memory|CU(BLAS|DNN|SOLVER|FFT)_STATUS_ALLOC_FAILED"
-"""What CUDA, NCCL and the libraries of kernels say where the memory is short that they take beside torch's allocator."""
+"""What CUDA, NCCL and libraries of kernels say where the memory is short that they take beside torch's allocator."""
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def _peak(settings: Settings, spec: str, changes: tuple[str, ...], stage: str, d
         clear(settings.device)
         return found
     asked = {"spec": spec, "changes": changes, "stage": stage, "divide": divide}
-    here = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])
+    here = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", "from step_rows.against_dvd_gan import peak; peak()", json.dumps(asked)],
         capture_output=True,

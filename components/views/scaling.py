@@ -116,7 +116,7 @@ class AreaView(ScalingView):
 
     def scale(self, video: Tensor) -> Tensor:
         """Block means, first over space, then over time."""
-        # Factors are whole, so that this is `interpolate(mode="area")`, whose gradient has no deterministic kernel on GPUs.
+        # What `interpolate(mode="area")` gives, as factors are whole; its gradient has no deterministic kernel on GPUs.
         small = F.avg_pool2d(video.flatten(0, 1), self.space).unflatten(0, video.shape[:2])
         return small.reshape(len(small), -1, self.time, *small.shape[2:]).mean(2)
 

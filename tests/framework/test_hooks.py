@@ -9,10 +9,11 @@ from pathlib import Path
 import attrs
 import av
 import pytest
+import torch
 from tiny_runs import base_stage, copy_of, run_of, two_stages
 
 from components.clip import Clip
-from framework.hooks import ProgressHook, peak_memory, summary
+from framework.hooks import ProgressHook, forget_peak_memory, peak_memory, summary
 from framework.run_folder import RunFolder
 
 LINE = {
@@ -51,6 +52,20 @@ def test_memory_is_that_of_the_process():
     held = int(status["VmRSS"].split()[0]) * 1024 / 1e6
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
     assert 0.9 * held <= peak_memory() <= machine
+
+
+def test_a_gpus_memory_is_that_of_the_stage(monkeypatch, tmp_path):
+    """The peak is forgotten as each stage begins: a small one after a large one does not have the large one's."""
+    forgotten = []
+    monkeypatch.setattr("framework.train_stage.forget_peak_memory", lambda: forgotten.append(True))
+    run_of(two_stages(iterations=1), tmp_path / "run")
+    assert len(forgotten) == 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: forgotten.append("on the GPU"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3_000_000)
+    forget_peak_memory()
+    assert forgotten[2:] == ["on the GPU"]
+    assert peak_memory() == 3
 
 
 def test_rates_of_each_stage(tmp_path):

@@ -64,7 +64,7 @@ def test_what_to_lower(monkeypatch, changes, world, clips, lower):
         "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
-        "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error\nLast error:\nFailed to CUDA calloc: out of memory",
+        "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error\nFailed to CUDA calloc: out of memory",
     ],
 )
 def test_memory_that_torch_does_not_hand_out(text):
