@@ -185,7 +185,7 @@ def _training(arguments: argparse.Namespace, work: Path) -> list[str]:
         "training.batch_size": 4 if arguments.quick else 16,
     }
     changes = " ".join(f"--set {key}={value}" for key, value in settings.items())
-    torchrun = f"{python} -m torch.distributed.run --standalone --nproc-per-node 1"
+    torchrun = f"{python} -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 1"
     count = 4 if arguments.quick else 8
     # Fenced: what commands say is no table.
     return [

@@ -50,7 +50,7 @@ def _on_gpu(settings: Settings) -> Iterator[Line]:
             measured, reserved = _measure(settings, spec, stage, batch, precision)
             predicted, instant = prediction.result()
             work = f"{named(spec, stage)}, batch {batch}: {precision}"
-            yield _line(work, predicted, measured, f", in {instant}; {reserved / 1e9:.2f} GB reserved")
+            yield _line(work, predicted, measured, f", in {instant}", f", {reserved / 1e9:.3g} GB reserved")
 
 
 def predict(spec: str, stage: str, batch: int, precision: str) -> tuple[int, str]:
@@ -80,6 +80,6 @@ def _measure(settings: Settings, spec: str, stage: str, batch: int, precision: s
     return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
 
 
-def _line(work: str, predicted: int, measured: int, more: str = "") -> Line:
-    said = f"predicted {predicted / 1e9:.3g} GB{more}; measured {measured / 1e9:.3g} GB"
+def _line(work: str, predicted: int, measured: int, instant: str = "", beside: str = "") -> Line:
+    said = f"predicted {predicted / 1e9:.3g} GB{instant}; measured {measured / 1e9:.3g} GB{beside}"
     return Line(work=f"{work}, predicted over measured", value=predicted / measured, unit="", detail=said)
