@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import time
@@ -264,16 +265,22 @@ class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         runner.visualizer.add_image("samples", picture, step=iteration)
 
 
-def forget_peak_memory() -> None:
-    """Have :func:`peak_memory` begin anew on a GPU: a later stage's is not to be that of an earlier one."""
+def release_memory() -> None:
+    """Free what an earlier stage's networks and optimizers still hold; :func:`peak_memory` begins anew on a GPU.
+
+    A runner and its hooks refer to each other, so that Python frees them, and with them a GPU's memory, only when its
+    collector happens to run; a GPU that is full does not ask it to.
+    """
+    gc.collect()
     if torch.cuda.is_available():
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory() -> float:
     """The most memory in use so far, in MB (10^6 bytes).
 
-    Of tensors on the GPU if there is one, since :func:`forget_peak_memory`; else of this process.
+    Of tensors on the GPU if there is one, since :func:`release_memory`; else of this process.
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6

@@ -27,7 +27,7 @@ from framework.hooks import (
     ProgressHook,
     SampleHook,
     StageCheckpointHook,
-    forget_peak_memory,
+    release_memory,
 )
 from framework.mishaps import explained
 from framework.prefix_bank import stage_bank
@@ -59,7 +59,7 @@ def train_stage(
     """
     training = experiment.training_of(stage)
     with deterministic(training.deterministic), explained(stage, training):
-        forget_peak_memory()
+        release_memory()
         model, clips = together(partial(build_model, run, experiment, stage, dataset))
         model.to(get_device())
         if training.average is not None:
