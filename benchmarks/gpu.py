@@ -30,6 +30,8 @@ LAST_LINES = 30
 """Of what a failed part said, that are shown."""
 PICTURES = 1_000_000
 """Bytes that pictures and films may have together; what is left over stays behind."""
+MOST_PICTURES = 6
+"""So that there are no more than eight files in all."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -209,7 +211,7 @@ def _keep_pictures(run: Path, out: Path) -> None:
     """The cascade's last samples, the smallest files first, as far as they are small enough together."""
     found = [path for path in run.rglob("*") if path.suffix in (".png", ".mp4") and path.is_file()]
     left = PICTURES
-    for path in sorted(found, key=lambda path: path.stat().st_size):
+    for path in sorted(found, key=lambda path: path.stat().st_size)[:MOST_PICTURES]:
         left -= path.stat().st_size
         if left < 0:
             return

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
+_WITH_AUTOCAST = tuple(
+    device for device in ("cpu", "cuda", "mps", "xpu", "hpu") if torch.amp.is_autocast_available(device)
+)
+"""Asked here once: the question breaks the graph at every weight where torch 2.11 compiles a network."""
 
 
 def widened(x: Tensor) -> Tensor:
@@ -30,6 +34,6 @@ def miscomputed(video: Tensor) -> bool:
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
     """Operations inside, on the device of ``x``, compute in the types of what they are given."""
     device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if device not in _WITH_AUTOCAST or not torch.is_autocast_enabled(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)
