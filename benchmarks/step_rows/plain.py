@@ -74,7 +74,10 @@ def compiled(settings: Settings, spec: str, stage: str, divide: int, batch: int)
     ours()  # compiled again where shapes of statistics have settled
     first = time.perf_counter() - started
     theirs = plain_step(experiment, stage, training, ours.model, ours.batches, once=False)
-    work = f"{named(spec, stage, divide)}, batch {batch}; {' and '.join(networks)} compiled, as torch does"
+    work = (
+        f"{named(spec, stage, divide)}, batch {batch}; our {' and '.join(networks)} compiled; "
+        "plain weights normalised at every call, as torch does"
+    )
     line = of_ratio(work, in_turns(settings, ours, theirs), _bar(settings), f"{apart:.0e}")
     del ours, theirs
     clear(settings.device)
