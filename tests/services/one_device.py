@@ -31,7 +31,8 @@ class OneDevice(TorchDispatchMode):
         if len(given) > 1 and name not in COPIES:
             raise AssertionError(f"{name} mixes {' and '.join(sorted(map(str, given)))}")
         out = func(*args, **kwargs)
-        made = [each for each in tree_leaves(out) if isinstance(each, Tensor) and each.dim()]
+        # Of no size is what torch's checkpointing makes to be told of the backward pass.
+        made = [each for each in tree_leaves(out) if isinstance(each, Tensor) and each.dim() and each.numel()]
         if not given and any(each.device != self.device for each in made):
             self.elsewhere.append(name)
         return out
