@@ -20,6 +20,7 @@ from components.layers.attention_backends import Backend, by_torch, written_out
 from components.layers.attention_backends import run as attend
 from registry import InputError
 from registry.cli import positive, run
+from registry.errors import one_line
 
 SHAPES = [(4, 12, 64, 32), (4, 12, 64, 64), (2, 12, 128, 64)]
 """Clips, frames, pixels a side, channels."""
@@ -89,7 +90,8 @@ def measure(backends: dict[str, Backend], tokens: tuple[torch.Tensor, ...], turn
     for name, backend in backends.items():
         try:
             attend(backend, tokens, backward=True)
-        except (NotImplementedError, ValueError):
+        except (NotImplementedError, ValueError, torch.AcceleratorError, torch.OutOfMemoryError) as error:
+            print(f"{name}: {one_line(error)}", file=sys.stderr)
             continue
         able.append(name)
     seconds: dict[str, list[float]] = {name: [] for name in able}

@@ -1,124 +1,173 @@
-"""Everything that needs a GPU, in one run of under ten minutes: the tables of docs/performance.md and some pictures.
+"""Everything that needs a GPU, in one run of under nine minutes: the tables of docs/performance.md and some pictures.
 
 Each part runs as a process of its own within a time of its own; one that fails, or takes too long, is reported in its
-place with what it had written until then, and the others go on. ``--device cpu --quick`` tries the script itself.
+place with what it had written until then and the end of what it said, and the others go on. What is written goes
+straight into ``gpu.md``, so that nothing is lost if this program itself is stopped. ``--device cpu --quick`` tries it.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-import attrs
-import torch
+from gpu_parts import OTHERS, PARTS, PROFILE, Part, plan
 
 ROOT = Path(__file__).resolve().parents[1]
-TOTAL = 570
-"""Seconds, for all parts together."""
+LEAST = 8
+"""Seconds under which a part is not begun."""
+ON_CPU = 5
+"""How many times as long a CPU may take."""
+LAST_LINES = 30
+"""Of what a failed part said, that are shown."""
+PICTURES = 1_000_000
+"""Bytes that pictures and films may have together; what is left over stays behind."""
+MOST_PICTURES = 6
+"""So that there are no more than eight files in all."""
 
 
-@attrs.frozen
-class Part:
-    """Something to run."""
-
-    name: str
-    title: str
-    seconds: int
-    """The most that it may take."""
-    rows: tuple[str, ...] = ()
-    """Of benchmarks/step.py; none is a training."""
-
-
-PARTS = (
-    Part("smoke", "Each option computes what the defaults do", 60, ("smoke",)),
-    Part("training", "A cascade trained on drawn clips, by torchrun, and its samples", 120),
-    Part("step", "The step", 140, ("plain", "utilisation")),
-    Part("dvd-gan", "Against DVD-GAN of the same output", 80, ("memory", "time")),
-    Part("around", "Around the step", 80, ("overhead", "loader", "prefix")),
-    Part("options", "Each option alone", 60, ("options",)),
-    Part("others", "Against other projects", 60, ("dgmr", "public")),
-    Part("profile", "Where the time goes", 50, ("profile",)),
-    Part("compile", "torch.compile", 200, ("compile",)),
-)
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0],
+        epilog="\n".join(["parts, and the times that they keep to:", *plan()]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [part.name for part in (*PARTS, OTHERS, PROFILE)]
+    known.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)} (default: all)")
+    default = os.environ.get("OUT", "gpu_results")
+    known.add_argument("--out", type=Path, default=Path(default), help="folder (default: $OUT, else gpu_results)")
+    known.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="(default: %(default)s)")
+    known.add_argument("--quick", action="store_true", help="the smallest of everything")
+    known.add_argument("--commit", default="", help="of this tree, where there is no git to say it")
+    known.add_argument("--plan", action="store_true", help="print the parts' times and end")
+    known.add_argument("--dvd-gan", type=Path, metavar="FOLDER", help="as benchmarks/step.py takes it")
+    known.add_argument("--dgmr", type=Path, metavar="FOLDER", help="as benchmarks/step.py takes it")
+    return known
 
 
 def main() -> int:
-    """Run all parts and write ``gpu.md``."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(part.name for part in PARTS)}")
-    default = os.environ.get("OUT", "gpu_results")
-    parser.add_argument("--out", type=Path, default=Path(default), help="folder (default: $OUT, else gpu_results)")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="(default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="the smallest of everything")
-    parser.add_argument("--seconds", type=int, default=TOTAL, help="for all parts together (default: %(default)s)")
-    parser.add_argument("--dvd-gan", type=Path, metavar="FOLDER", help="as benchmarks/step.py takes it")
-    parser.add_argument("--dgmr", type=Path, metavar="FOLDER", help="as benchmarks/step.py takes it")
-    arguments = parser.parse_args()
-    names = [part.name for part in PARTS]
-    if unknown := [name for name in arguments.parts if name not in names]:
-        print(f"error: there is no part {unknown[0]!r}; allowed: {', '.join(names)}", file=sys.stderr)
+    """Run all parts and write ``gpu.md``; 1 when one did not come off."""
+    arguments = parser().parse_args()
+    if arguments.plan:
+        print("\n".join(plan()))
+        return 0
+    others = arguments.dvd_gan is not None or arguments.dgmr is not None
+    parts = {part.name: part for part in (*PARTS, OTHERS, PROFILE)}
+    if unknown := [name for name in arguments.parts if name not in parts]:
+        print(f"error: there is no part {unknown[0]!r}; allowed: {', '.join(parts)}", file=sys.stderr)
         return 2
-    if arguments.device == "cuda" and not torch.cuda.is_available():
+    if arguments.device == "cuda" and not _has_gpu():
         print("error: there is no GPU here; --device cpu --quick tries the script itself", file=sys.stderr)
         return 2
+    chosen = arguments.parts or [name for name in parts if name != OTHERS.name or others]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    page = arguments.out / "gpu.md"
+    page, log = (arguments.out / name for name in ("gpu.md", "gpu.log"))
     page.write_text("")
-    end, failed = time.monotonic() + arguments.seconds, 0
-    for part in PARTS:
-        if part.name in (arguments.parts or names):
-            failed |= _report(part, arguments, page, end)
-    return failed
+    log.write_text("")
+    began, spare, failed = time.monotonic(), 0.0, []
+    for name in chosen:
+        part = parts[name]
+        allowed = part.seconds * (1 if arguments.device == "cuda" else ON_CPU) + spare
+        taken, said = _report(part, arguments, page, log, allowed)
+        spare = allowed - taken
+        failed += [name] if said != "done" else []
+    last = f"{time.monotonic() - began:.0f} s in all; " + (f"failed: {', '.join(failed)}" if failed else "all done")
+    _tell(page, f"*{last}.*\n")
+    return int(bool(failed))
 
 
-def _report(part: Part, arguments: argparse.Namespace, page: Path, end: float) -> int:
-    """Run one part and write down what it printed; returns 1 when it did not come off."""
+def _has_gpu() -> bool:
+    """Asked of a process of its own: this one is to leave the GPU alone."""
+    question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", question], check=False).returncode == 0
+
+
+def _report(part: Part, arguments: argparse.Namespace, page: Path, log: Path, allowed: float) -> tuple[float, str]:
+    """Run a part; the seconds that it took and how it ended."""
     started = time.monotonic()
-    allowed = min(part.seconds, end - started)
-    log = arguments.out / f"{part.name}.log"
-    if allowed < 5:
-        said, printed = "not run: no time was left", ""
-    else:
-        command = _training(arguments) if not part.rows else _rows(part, arguments)
-        said, printed = _run(command, allowed, log)
+    _tell(page, f"## {part.title}\n\n")
+    said, errors = "not run: no time was left", ""
+    if allowed >= LEAST:
+        with tempfile.TemporaryDirectory(prefix="gpu_") as work:
+            said, errors = _run(_command(part, arguments, Path(work)), allowed, page)
+            _keep_pictures(Path(work) / "run", arguments.out)
+    with log.open("a") as file:
+        file.write(f"===== {part.name}: {said}\n{errors}\n")
     taken = time.monotonic() - started
-    lines = [f"## {part.title}", "", printed.strip(), "", f"*{part.name}: {said}, {taken:.0f} s.*", "", ""]
+    _tell(page, f"\n*{part.name}: {said}, {taken:.0f} s of {allowed:.0f}.*\n\n")
+    if said != "done" and errors:
+        lines = errors.strip().splitlines()[-LAST_LINES:]
+        _tell(page, "\n".join(["```", *lines, "```", "", ""]))
+    return taken, said
+
+
+def _tell(page: Path, text: str) -> None:
+    """Write to the page and to whoever looks on."""
     with page.open("a") as file:
-        file.write("\n".join(lines))
-    print("\n".join(lines), flush=True)
-    return int(said != "done")
+        file.write(text)
+    print(text, end="", flush=True)
 
 
-def _run(command: list[str], allowed: float, log: Path) -> tuple[str, str]:
-    """How it ended, and what it printed; its stderr goes into ``log``."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    with log.open("w") as errors, log.with_suffix(".txt").open("w") as printed:
+def _run(command: list[str], allowed: float, page: Path) -> tuple[str, str]:
+    """How it ended, and its stderr. What it prints goes to the end of ``page`` at once."""
+    before = page.stat().st_size
+    with page.open("a") as printed, tempfile.TemporaryFile("w+") as errors:
         # A session of its own, so that what it starts ends with it.
         process = subprocess.Popen(
-            command, stdout=printed, stderr=errors, cwd=ROOT, env=environment, start_new_session=True
+            command, stdout=printed, stderr=errors, cwd=ROOT, env=_environment(), start_new_session=True
         )
         try:
             code = process.wait(allowed)
             said = "done" if code == 0 else f"failed with code {code}"
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             said = f"stopped after {allowed:.0f} s"
-    text = log.with_suffix(".txt").read_text()
-    log.with_suffix(".txt").unlink()
-    if said != "done" and (tail := log.read_text().strip().splitlines()[-3:]):
-        said += f" ({' / '.join(line.strip() for line in tail)})"
+        finally:
+            _end(process)
+        errors.seek(0)
+        text = errors.read()
+    with page.open() as file:
+        file.seek(before)
+        print(file.read(), end="", flush=True)
     return said, text
 
 
-def _rows(part: Part, arguments: argparse.Namespace) -> list[str]:
-    command = [sys.executable, "benchmarks/step.py", *part.rows, "--device", arguments.device]
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # all of it has ended
+    process.wait()
+
+
+def _environment() -> dict[str, str]:
+    folders = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    if importlib.util.find_spec("platformdirs") is None:
+        folders.append(str(ROOT / "benchmarks" / "stand_ins"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUNBUFFERED": "1"}
+
+
+def _command(part: Part, arguments: argparse.Namespace, work: Path) -> list[str]:
+    python = sys.executable
+    if part.name == "machine":
+        given = shlex.join(["python", *sys.orig_argv[1:]])
+        asked = ["--device", arguments.device, "--commit", arguments.commit, "--command", given]
+        return [python, "benchmarks/gpu_machine.py", *asked]
+    if part.name == "training":
+        return _training(arguments, work)
+    if part.name == "attention":
+        small = ["--small", "--dtype", "float32"] if arguments.quick else []
+        return [python, "benchmarks/attention.py", "--device", arguments.device, *small]
+    command = [python, "benchmarks/step.py", *part.rows, "--device", arguments.device, "--runs", "4"]
     command += ["--quick"] if arguments.quick else []
     for option in ("dvd_gan", "dgmr"):
         if (folder := getattr(arguments, option)) is not None:
@@ -126,11 +175,9 @@ def _rows(part: Part, arguments: argparse.Namespace) -> list[str]:
     return command
 
 
-def _training(arguments: argparse.Namespace) -> list[str]:
-    """One shell command: clips, a store, a cascade by torchrun (NCCL where there is a GPU), its samples."""
+def _training(arguments: argparse.Namespace, work: Path) -> list[str]:
+    """One shell command: clips, a store, a cascade by torchrun (NCCL where there is a GPU), its samples and figures."""
     iterations, clips = (4, 16) if arguments.quick else (200, 128)
-    work = arguments.out.resolve() / "training"
-    shutil.rmtree(work, ignore_errors=True)
     python, store, run = sys.executable, work / "clips.zarr", work / "run"
     settings = {
         "data.path": store,
@@ -140,24 +187,36 @@ def _training(arguments: argparse.Namespace) -> list[str]:
         "training.batch_size": 4 if arguments.quick else 16,
     }
     changes = " ".join(f"--set {key}={value}" for key, value in settings.items())
-    torchrun = f"{python} -m torch.distributed.run --standalone --nproc-per-node 1"
+    torchrun = f"{python} -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 1"
     count = 4 if arguments.quick else 8
+    # Fenced: what commands say is no table.
     return [
         "bash",
         "-ec",
         f"""
+        echo '```'
         {python} tools/synthetic.py {work}/videos --clips {clips}
         {python} tools/ingest.py {work}/videos {store} --size 32
         {torchrun} tools/train.py exp/quickstart.py --work-dir {run} --launcher pytorch {changes}
+        for stage in base full; do tail -n 1 {run}/$stage/metrics.jsonl; done
         {python} tools/generate.py {run} --count {count} --sigma 0.5
-        mkdir -p {work.parent}/pictures
-        find {run} -name '*.png' -o -name '*.mp4' | while read file; do
-            cp "$file" {work.parent}/pictures/"$(echo "${{file#{run}/}}" | tr / _)"
-        done
-        ls {work.parent}/pictures
-        rm -rf {work}/videos
+        {python} tools/evaluate.py {run} --count {clips} --metrics psd,grounding,motion,fid \
+            --features 'RandomFeatures(dim=8)'
+        echo '```'
         """,
     ]
+
+
+def _keep_pictures(run: Path, out: Path) -> None:
+    """The cascade's last samples, the smallest files first, as far as they are small enough together."""
+    found = [path for path in run.rglob("*") if path.suffix in (".png", ".mp4") and path.is_file()]
+    left = PICTURES
+    for path in sorted(found, key=lambda path: path.stat().st_size)[:MOST_PICTURES]:
+        left -= path.stat().st_size
+        if left < 0:
+            return
+        (out / "pictures").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, out / "pictures" / "_".join(path.relative_to(run).parts))
 
 
 if __name__ == "__main__":

@@ -99,9 +99,12 @@ def measure(spec: str, stage: str, clips: int, settings: list[str]) -> int:
     """The same as a process of its own finds it, in bytes."""
     # Every large block is a mapping of its own and goes back to the system at once, so that what is resident is held.
     malloc = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_MAX_": "1000000"}
-    environment = {**os.environ, **malloc, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, **malloc, "OMP_NUM_THREADS": "1", "PYTHONPATH": here}
     command = [sys.executable, __file__, "--step", json.dumps([spec, stage, clips, settings])]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{spec} {stage}: {done.stderr.strip().splitlines()[-1]}")
     return int(done.stdout)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,10 +17,23 @@ import torch
 
 from registry import InputError
 from registry.cli import positive, run
+from registry.errors import one_line
 
 from clip_store_rows.measuring import MissingError, machine
-from step_rows import against_dvd_gan, loop, options, others, plain, prefix, profile, ranks, utilisation
-from step_rows.line import Line, Settings
+from step_rows import (
+    against_dvd_gan,
+    loop,
+    one_rank,
+    options,
+    others,
+    peaks,
+    plain,
+    prefix,
+    profile,
+    ranks,
+    utilisation,
+)
+from step_rows.line import Line, Settings, clear
 
 ROWS: dict[str, tuple[str, Callable[[Settings], Iterator[Line]]]] = {
     "plain": ("our step against plain modules", plain.plain),
@@ -30,15 +44,19 @@ ROWS: dict[str, tuple[str, Callable[[Settings], Iterator[Line]]]] = {
     "loader": ("waiting for the loader", loop.loader),
     "overhead": ("around the step", loop.overhead),
     "ranks": ("from 1 rank to 2", ranks.ranks),
+    "one-rank": ("through a process group of one rank", one_rank.one_rank),
+    "peak": ("predicted peak memory over measured", peaks.peaks),
     "memory": ("against DVD-GAN of the same output", against_dvd_gan.memory),
     "time": ("against DVD-GAN of the same output", against_dvd_gan.time),
     "smoke": ("each option computes what the defaults do", options.smoke),
+    "repeat": ("deterministic runs are equal", options.repeated),
     "options": ("one option against the defaults", options.options),
     "compile": ("`torch.compile` against the defaults", options.compiled),
     "utilisation": ("achieved operations per second", utilisation.utilisation),
 }
-ASKED_FOR = ("smoke", "compile", "utilisation")
-"""Rows that are not measured unless named: tests do the first for CPUs, the next takes minutes, the last is of GPUs."""
+ASKED_FOR = ("smoke", "repeat", "one-rank", "peak", "compile", "utilisation")
+"""Rows that are not measured unless named: tests do the first three for CPUs and benchmarks/memory.py the next,
+compiling takes minutes, and the last is of GPUs."""
 TABLE, PROFILE_TABLE = "docs/performance.md, The step on a CPU", "docs/performance.md, Where the time goes"
 PACKAGES = ("torch", "numpy", "mmengine")
 
@@ -88,8 +106,13 @@ def main(arguments: argparse.Namespace) -> int:
     failed = _ratios(settings, [name for name in rows if name in ROWS])
     if "profile" in rows:
         print(f"\n{PROFILE_TABLE}:")
-        for line in profile.tables(settings):
-            print(line, flush=True)
+        try:
+            for line in profile.tables(settings):
+                print(line, flush=True)
+        except Exception as error:  # noqa: BLE001  # as above
+            failed = 1
+            print(f"failed: {one_line(error)}", flush=True)
+            traceback.print_exc()
     return failed
 
 
@@ -119,6 +142,8 @@ def _ratios(settings: Settings, rows: list[str]) -> int:
             failed = 1
             said = str(error).strip().splitlines() or [""]
             print(f"| {name} | {work} | | failed: {type(error).__name__}: {said[0]} | | |", flush=True)
+            traceback.print_exc()
+        clear(settings.device)
         print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     return failed
 

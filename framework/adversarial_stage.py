@@ -122,7 +122,8 @@ class AdversarialStage(nn.Module):
             log.update(self._update(1, partial(self.update_D, batch, optim_wrapper["discriminator"], prefix)))
         log.update(self._update(0, partial(self.update_G, data[-1], optim_wrapper["generator"], prefix)))
         if self._undo is not None:
-            log["skipped"] = torch.tensor(float(sum(undo.taken() for undo in self._undo)))
+            # Filled where the other scalars are: sums of all of them are then one operation, and nobody waits.
+            log["skipped"] = torch.full((), float(sum(undo.taken() for undo in self._undo)), device=self.device)
         return log
 
     def update_D(self, batch: Mapping[str, Any], optimizer: NetworkOptimizer, prefix: Prefix | None = None) -> Log:

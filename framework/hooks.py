@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import time
@@ -258,8 +259,23 @@ class SampleHook(Hook):  # type: ignore[misc]  # MMEngine is untyped
         runner.visualizer.add_image("samples", picture, step=iteration)
 
 
+def release_memory() -> None:
+    """Free what an earlier stage's networks and optimizers still hold; :func:`peak_memory` begins anew on a GPU.
+
+    A runner and its hooks refer to each other, so that Python frees them, and with them a GPU's memory, only when its
+    collector happens to run; a GPU that is full does not ask it to.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory() -> float:
-    """The most memory in use so far, in MB (10^6 bytes): tensors on the GPU if there is one, else of this process."""
+    """The most memory in use so far, in MB (10^6 bytes).
+
+    Of tensors on the GPU if there is one, since :func:`release_memory`; else of this process.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -15,6 +15,9 @@ from registry import InputError
 from registry.cli import REQUEUE
 from registry.errors import Stopped
 
+_GPU_IS_FULL = r"out of memory|CU(BLAS|DNN|SOLVER|FFT)_STATUS_ALLOC_FAILED"
+"""What CUDA, NCCL and libraries of kernels say where the memory is short that they take beside torch's allocator."""
+
 
 @contextmanager
 def explained(stage: Stage, training: Training) -> Iterator[None]:
@@ -53,6 +56,8 @@ def explained_as(name: str, clips: int, lower: Sequence[str]) -> Iterator[None]:
         text = str(error)
         if "can't allocate memory" in text or "not enough memory" in text:
             raise _out_of_memory(name, clips, lower, "memory") from error
+        if re.search(_GPU_IS_FULL, text):
+            raise _out_of_memory(name, clips, lower, "the GPU's memory") from error
         if re.match(r"DataLoader worker .*(killed by signal|exited unexpectedly)", text):
             line = (
                 f"error: {name}: {text.splitlines()[0].rstrip('. ')}; where memory is short, fewer "

@@ -32,13 +32,18 @@ def generator_at(seed: int, *place: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *place))
 
 
+def prepare_deterministic() -> None:
+    """What cuBLAS needs for deterministic kernels; it looks once, when a process first multiplies on a GPU."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
     """Where ``wanted``, torch computes with deterministic kernels only, and says so where it has none."""
     if not wanted:
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    prepare_deterministic()
     before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

@@ -13,6 +13,7 @@ from framework.check_data import open_data
 from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment
 from framework.graph import Stage
+from framework.randomness import prepare_deterministic
 from framework.run_folder import RunFolder
 from framework.stopping import StopSignals
 from framework.together import on_first, together
@@ -51,6 +52,8 @@ def train(
     dataset = together(lambda: open_data(experiment))
     on_first(lambda: enter(run, experiment, dataset.fingerprint, restart=restart))
     everything = experiment.graph.order()
+    if any(experiment.training_of(stage).deterministic for stage in stages):
+        prepare_deterministic()  # before the first of them, which may be another, begins
     try:
         with ExitStack() as stack:
             signals = signals or stack.enter_context(StopSignals())

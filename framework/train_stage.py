@@ -21,7 +21,14 @@ from framework.checkpoint import Checkpoints, load_checkpoint, newest_whole
 from framework.experiment import Experiment, Training
 from framework.finish_stage import finish_stage
 from framework.graph import Stage
-from framework.hooks import EvaluateHook, MetricsHook, ProgressHook, SampleHook, StageCheckpointHook
+from framework.hooks import (
+    EvaluateHook,
+    MetricsHook,
+    ProgressHook,
+    SampleHook,
+    StageCheckpointHook,
+    release_memory,
+)
 from framework.metrics_file import cut_metrics
 from framework.mishaps import explained
 from framework.prefix_bank import stage_bank, tell_of_bank
@@ -53,6 +60,7 @@ def train_stage(
     """
     training = experiment.training_of(stage)
     with deterministic(training.deterministic), explained(stage, training):
+        release_memory()
         model, clips = together(partial(build_model, run, experiment, stage, dataset))
         model.to(get_device())
         if training.average is not None:

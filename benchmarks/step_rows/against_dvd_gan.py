@@ -77,12 +77,13 @@ def _step(experiment: Experiment, name: str, batch: int, settings: Settings) -> 
 def _peak(settings: Settings, spec: str, changes: tuple[str, ...], stage: str, divide: int) -> int:
     """Bytes, on a CPU measured in a process of its own."""
     if settings.cuda:
+        clear(settings.device)
         torch.cuda.reset_peak_memory_stats()
         found = _peak_here(load(spec, divide, changes), stage, settings.device)
         clear(settings.device)
         return found
     asked = {"spec": spec, "changes": changes, "stage": stage, "divide": divide}
-    here = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])
+    here = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", "from step_rows.against_dvd_gan import peak; peak()", json.dumps(asked)],
         capture_output=True,
@@ -105,10 +106,10 @@ def peak() -> None:
 
 
 def _peak_here(experiment: Experiment, stage: str, device: torch.device) -> int:
-    before = 0 if device.type == "cuda" else _in_memory("VmRSS")
+    before = torch.cuda.memory_allocated() if device.type == "cuda" else _in_memory("VmRSS")
     step = build(experiment, stage, experiment.training_of(experiment.graph[stage]), 1, device)
     step()
-    return torch.cuda.max_memory_allocated() if device.type == "cuda" else _in_memory("VmHWM") - before
+    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else _in_memory("VmHWM")) - before
 
 
 def _in_memory(what: str) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 import torch
+from torch import Tensor, nn
 
 from framework.cost.step import StageStep
 from framework.experiment import Experiment, Training
-from framework.randomness import reseed
+from framework.randomness import deterministic, reseed
 
 from step_rows.building import build
 from step_rows.line import Bar, Line, Settings, clear, duration, in_turns
@@ -39,7 +40,7 @@ minutes before the first step."""
 
 ON_CPU = ("quickstart", "full", 1, 16)
 ON_GPU = (("kinetics_2stage", "full", 2, 8),)
-COMPILED_ON_GPU = (("kinetics_2stage", "full", 2, 8), ("kinetics_2stage", "base", 2, 16))
+COMPILED_ON_GPU = (("kinetics_2stage", "base", 2, 16), ("kinetics_2stage", "full", 1, 8))
 """Spec, stage, divisor of the channels, batch."""
 
 
@@ -66,6 +67,11 @@ def fastest(training: Training, settings: Settings, batch: int) -> Training:
     return with_options(training, FASTEST["cuda" if settings.cuda else "cpu"], batch)
 
 
+def to_compile(experiment: Experiment, stage: str) -> tuple[str, ...]:
+    """Networks that are worth compiling: a generator of ConvGRUs is a graph of thousands of operations."""
+    return ("generator", "discriminators") if experiment.graph[stage].source else ("discriminators",)
+
+
 def options(settings: Settings) -> Iterator[Line]:
     """Each option alone against the defaults: time, and on a GPU the peak memory."""
     for spec, stage, divide, batch in ON_GPU if settings.cuda else (ON_CPU,):
@@ -81,19 +87,17 @@ def compiled(settings: Settings) -> Iterator[Line]:
     """What ``torch.compile`` brings beside the options that pay on the device; its first steps are told apart."""
     for spec, stage, divide, batch in COMPILED_ON_GPU if settings.cuda else (ON_CPU,):
         experiment = load(spec, divide)
-        # A generator of ConvGRUs is a graph of thousands of operations, one frame after another.
-        networks = ("generator", "discriminators") if experiment.graph[stage].source else ("discriminators",)
-        for each in (("discriminators",),) if settings.quick else (networks,):
-            yield alone(
-                settings,
-                experiment,
-                stage,
-                2 if settings.quick else batch,
-                f"compile {' and '.join(each)}",
-                {"compile": each},
-                named(spec, stage, divide),
-                FASTEST[settings.device.type],
-            )
+        networks = ("discriminators",) if settings.quick else to_compile(experiment, stage)
+        yield alone(
+            settings,
+            experiment,
+            stage,
+            2 if settings.quick else batch,
+            f"compile {' and '.join(networks)}",
+            {"compile": networks},
+            named(spec, stage, divide),
+            FASTEST[settings.device.type],
+        )
 
 
 def smoke(settings: Settings) -> Iterator[Line]:
@@ -102,8 +106,8 @@ def smoke(settings: Settings) -> Iterator[Line]:
     experiment = load("quickstart")
     for name, change in table().items():
         bound = bounds.get(name, 1e-3 if "precision" not in change else 0.1)
-        if bound is None or ("compile" in change and not settings.cuda) or change == {"prefix": "iteration"}:
-            continue  # other statistics, or other draws, by design; or minutes
+        if bound is None or "compile" in change or change == {"prefix": "iteration"}:
+            continue  # other statistics, or other draws, by design; or minutes, and the compiled rows compare losses
         training = experiment.training_of(experiment.graph["full"])
         one, other = (
             build(experiment, "full", each, 8, settings.device)
@@ -114,6 +118,24 @@ def smoke(settings: Settings) -> Iterator[Line]:
         yield Line(work=f"{named('quickstart', 'full')}, batch 8: {name}", value=apart, bar=bar, unit="")
         del one, other
         clear(settings.device)
+
+
+def repeated(settings: Settings) -> Iterator[Line]:
+    """Whether two runs with deterministic kernels alone are equal bit for bit, and every operation has one."""
+    experiment, logs = load("quickstart"), []
+    training = experiment.training_of(experiment.graph["full"])
+    with deterministic(True):
+        for _ in range(2):
+            step = build(experiment, "full", training, 8, settings.device)
+            reseed(0, "first")
+            logs.append([step() for _ in range(3)])
+            del step
+            clear(settings.device)
+    pairs = [(one[name], other[name]) for one, other in zip(*logs, strict=True) for name in one]
+    apart = max(abs(float(one) - float(other)) for one, other in pairs)
+    bar = Bar(0.0, least=False, unit="")
+    work = f"{named('quickstart', 'full')}, batch 8: three iterations, twice, deterministic"
+    yield Line(work=work, value=apart, bar=bar, unit="")
 
 
 def alone(
@@ -169,8 +191,23 @@ def first_losses_apart(one: StageStep, other: StageStep) -> float:
 
 
 def peak(step: StageStep) -> int:
-    """The most bytes of the GPU that one iteration has in use, what was there before aside from the step's own."""
+    """The most bytes of the GPU that an iteration has in use; those of another step, there beside it, do not count."""
     torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     step()
-    return torch.cuda.max_memory_allocated()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before + held_by(step)
+
+
+def held_by(step: StageStep) -> int:
+    """Bytes that a step has between two iterations: weights, those of frozen sources, buffers, Adam's states."""
+    sources = () if step.model.sources is None else step.model.sources.links
+    networks: list[nn.Module] = [step.model, *(link.generator for link in sources)]
+    states = (state for wrapper in step.optimizers.values() for state in wrapper.optimizer.state.values())
+    tensors = [
+        *(each for network in networks for each in (*network.parameters(), *network.buffers())),
+        *(value for state in states for value in state.values() if isinstance(value, Tensor)),
+        *(step.model.average.parameters.values() if step.model.average is not None else ()),
+    ]
+    return sum(each.nbytes for each in tensors if each.device == step.model.device)

@@ -23,7 +23,7 @@ def ranks(settings: Settings) -> Iterator[Line]:
     """One rank's step over the step of two; and, as what the machine allows, over that of two that share nothing."""
     batch = 2 if settings.quick else BATCH
     context = multiprocessing.get_context("spawn")
-    port = _free_port()
+    port = free_port()
     ends, processes = [], []
     for rank, world in ((0, 1), (0, 1), (0, 2), (1, 2)):
         near, far = context.Pipe()
@@ -84,7 +84,8 @@ def _serve(end: Connection, rank: int, world: int, port: int, batch: int) -> Non
         distributed.destroy_process_group()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

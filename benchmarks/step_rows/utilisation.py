@@ -58,17 +58,22 @@ def matrix_rate(device: torch.device, size: int, kind: torch.dtype) -> float:
 
 def _largest(settings: Settings, spec: str, stage: str, batches: tuple[int, ...]) -> tuple[StageStep, int]:
     """A step of the first batch that fits, warmed up."""
-    experiment = load(spec)
     for batch in batches:
-        try:
-            training = fastest(experiment.training_of(experiment.graph[stage]), settings, batch)
-            step = build(experiment, stage, training, batch, settings.device)
-            for _ in range(3):
-                step()
-        except torch.cuda.OutOfMemoryError:
-            if batch == batches[-1]:
-                raise
-            clear(settings.device)
-        else:
+        step = _warm(settings, spec, stage, batch)
+        if step is not None:
             return step, batch
-    raise RuntimeError("no batch was given")
+        clear(settings.device)  # after what failed is gone, with all that its traceback held
+    raise RuntimeError(f"{spec} {stage}: not even a batch of {batches[-1]} fits the GPU")
+
+
+def _warm(settings: Settings, spec: str, stage: str, batch: int) -> StageStep | None:
+    """A step that has been made a few times; None where it does not fit."""
+    experiment = load(spec)
+    training = fastest(experiment.training_of(experiment.graph[stage]), settings, batch)
+    try:
+        step = build(experiment, stage, training, batch, settings.device)
+        for _ in range(3):
+            step()
+    except torch.OutOfMemoryError:
+        return None
+    return step

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -21,6 +22,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from registry.errors import one_line
 
 Backend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Softmax attention of queries, keys, values ``(N, length, M, C)`` along ``length``, to the same shape."""
@@ -77,7 +80,8 @@ class Fastest:
 
     Args:
         backends: by name. The first must be able to do all; others may refuse by ``NotImplementedError`` or
-            ``ValueError``, and are then left out for calls of that kind.
+            ``ValueError``, and are then left out for calls of that kind; so is one that the card refuses (a kernel that
+            was built for others, or too little memory), with a warning.
         now: the time in seconds, when all that was asked of the device is done.
         runs: of each that are timed; the median counts.
     """
@@ -112,6 +116,9 @@ class Fastest:
         try:
             run(self._backends[name], tensors, backward)
         except (NotImplementedError, ValueError):  # xformers' ways of saying that it has no kernel for these
+            return False
+        except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+            warnings.warn(f"attention by {name} is left out: {one_line(error)}", stacklevel=2)
             return False
         return True
 

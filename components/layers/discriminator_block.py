@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from components.layers.factories import conv2d, conv3d
 from components.layers.precision import miscomputed, widened, without_autocast
-from components.layers.resampling import convolve_and_pool
+from components.layers.resampling import average_blocks, convolve_and_pool
 
 
 class DiscriminatorBlock2d(nn.Module):
@@ -82,5 +82,5 @@ class DiscriminatorBlock3d(nn.Module):
     def _convolved(self, x: Tensor) -> Tensor:
         main = F.relu(self.conv1(F.relu(x) if self.preactivation else x))
         main = convolve_and_pool(main, self.conv2, self.pool)
-        skipped: Tensor = self.skip(x if self.pool == (1, 1, 1) else F.avg_pool3d(x, self.pool))
+        skipped: Tensor = self.skip(average_blocks(x, self.pool))
         return main + skipped

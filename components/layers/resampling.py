@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.layers.folding import fold_time, unfold_time
+
 
 def upsample_and_convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """``(N, C, H, W)``, each pixel doubled along both axes, through the 3x3 ``convolution``: ``(N, C', 2H, 2W)``."""
@@ -30,6 +32,22 @@ def convolve_and_pool(x: Tensor, convolution: nn.Conv2d | nn.Conv3d, factors: Se
     kernel = _spread(convolution.weight, factors) / math.prod(factors)
     convolve = F.conv3d if kernel.dim() == 5 else F.conv2d
     return convolve(x, kernel, convolution.bias, stride=tuple(factors), padding=1)
+
+
+def average_blocks(video: Tensor, factors: tuple[int, int, int]) -> Tensor:
+    """``(B, C, T, H, W)`` averaged over blocks of ``factors`` frames and pixels, each 1 or 2.
+
+    What is left over at the end of an axis is dropped. The gradient of torch's ``avg_pool3d`` has no deterministic
+    kernel on GPUs, and channels do not stay last in memory there; pictures' ``avg_pool2d`` has both.
+    """
+    time, *space = factors
+    if max(space) > 1:
+        frames = F.avg_pool2d(fold_time(video.transpose(1, 2)), space)
+        video = unfold_time(frames, video.shape[2]).transpose(1, 2)
+    if time > 1:
+        later = video[:, :, 1::2]
+        video = (video[:, :, : 2 * later.shape[2] : 2] + later) / 2
+    return video
 
 
 def _spread(weight: Tensor, factors: Sequence[int]) -> Tensor:

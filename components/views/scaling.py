@@ -6,8 +6,10 @@ from abc import abstractmethod
 from typing import ClassVar, Literal
 
 import attrs
+import torch
 from kornia.geometry.transform import resize
 from torch import Tensor
+from torch.nn import functional as F
 
 from components.clip import Clip
 from components.views.base import View
@@ -115,7 +117,8 @@ class AreaView(ScalingView):
 
     def scale(self, video: Tensor) -> Tensor:
         """Block means, first over space, then over time."""
-        small: Tensor = resize(video, self._smaller(video), interpolation="area")
+        # What `interpolate(mode="area")` gives, as factors are whole; its gradient has no deterministic kernel on GPUs.
+        small = torch.unflatten(F.avg_pool2d(video.flatten(0, 1), self.space), 0, video.shape[:2])
         return small.reshape(len(small), -1, self.time, *small.shape[2:]).mean(2)
 
 

@@ -10,6 +10,7 @@ from network_makers import DISCRIMINATORS, NETWORKS, buffers, gradients, loss_we
 from torch import Tensor, nn
 
 from components.layers import DiscriminatorBlock3d
+from components.layers.precision import without_autocast
 from components.layers.spectral_norm import SpectralNorm
 
 OUTPUT = {torch.bfloat16: 0.06, torch.float16: 0.008}
@@ -109,3 +110,13 @@ def test_gradients_of_3d_blocks_in_bfloat16(frames: int, last: bool) -> None:
         (y.float() * torch.linspace(-1, 2, y[0].numel()).view(y[0].shape)).mean().backward()
         found.append(torch.cat([parameter.grad.flatten() for parameter in block.parameters()]))
     assert (found[1] - found[0]).norm() <= 0.03 * found[0].norm()
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_leaving_autocast_asks_nothing_that_breaks_a_graph(monkeypatch, device):
+    """Whether a device has autocast is known beforehand: torch 2.11 compiles no network in one graph that asks."""
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda _: pytest.fail("asked"))
+    x = torch.ones(2, 2, device=device)
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled), without_autocast(x):
+            assert (x @ x).dtype == torch.float32

@@ -1,19 +1,23 @@
 """What a person sees of a training: the line of metrics, its text, and samples from fixed noise."""
 
+import gc
 import json
 import math
 import os
 import sys
+import weakref
 from pathlib import Path
 
 import attrs
 import av
 import pytest
+import torch
 from tiny_runs import base_stage, copy_of, run_of, two_stages
 
 from components.clip import Clip
-from framework.hooks import ProgressHook, peak_memory, summary
+from framework.hooks import ProgressHook, peak_memory, release_memory, summary
 from framework.run_folder import RunFolder
+from framework.train_stage import build_model
 
 LINE = {
     "loss_D": 1.23456,
@@ -51,6 +55,37 @@ def test_memory_is_that_of_the_process():
     held = int(status["VmRSS"].split()[0]) * 1024 / 1e6
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
     assert 0.9 * held <= peak_memory() <= machine
+
+
+def test_a_stages_memory_is_free_when_the_next_begins(monkeypatch, tmp_path):
+    """Although a runner and its hooks hold each other, and Python's collector happens not to run."""
+    alive, networks = [], []
+
+    def build(*arguments):
+        alive.append([network() is not None for network in networks])
+        model, clips = build_model(*arguments)
+        networks.append(weakref.ref(model))
+        return model, clips
+
+    monkeypatch.setattr("framework.train_stage.build_model", build)
+    gc.disable()
+    try:
+        run_of(two_stages(iterations=1), tmp_path / "run")
+    finally:
+        gc.enable()
+    assert alive == [[], [False]]
+
+
+def test_a_gpus_peak_begins_anew(monkeypatch):
+    """So that a small stage after a large one does not have the large one's; blocks that nobody uses go back before."""
+    called = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: called.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3_000_000)
+    release_memory()
+    assert called == ["empty_cache", "reset_peak_memory_stats"]
+    assert peak_memory() == 3
 
 
 def test_rates_of_each_stage(tmp_path):

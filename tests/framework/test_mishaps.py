@@ -58,6 +58,20 @@ def test_what_to_lower(monkeypatch, changes, world, clips, lower):
         assert ("precision" in line) == (training.precision == "float32")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error\nFailed to CUDA calloc: out of memory",
+    ],
+)
+def test_memory_that_torch_does_not_hand_out(text):
+    """Handles of cuBLAS and cuDNN, and NCCL's buffers, fill a GPU as well, and say so in words of their own."""
+    assert said(RuntimeError(text)).startswith("full: the GPU's memory is too small for 64 clips at once; allowed: ")
+
+
 def test_a_killed_loader_process():
     """To be started again: the exit code says so, and the line says what may help."""
     text = "DataLoader worker (pid 123) is killed by signal: Killed. \nmore"

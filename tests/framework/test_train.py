@@ -1,5 +1,6 @@
 """Whole experiments: the order of stages, what is skipped and refused, and every kind of part in training."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,21 @@ def test_stages_train_in_order_of_their_sources(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.index("base: stage 1 of 2, 4x4/4 @2") < said.index("full: stage 2 of 2, 8x8/8 @1")
     assert f"generate from it: python tools/generate.py {run.path}" in said
+
+
+def test_kernels_are_prepared_before_the_first_stage(tmp_path, monkeypatch):
+    """As cuBLAS looks once in a process: where a later stage alone is deterministic, too; and not where none is."""
+    seen = []
+    monkeypatch.setattr(module, "train_stage", lambda *_: seen.append(os.environ.get("CUBLAS_WORKSPACE_CONFIG")))
+    monkeypatch.setattr(module, "_summary", lambda *_: None)
+    experiment = two_stages(iterations=1)
+    for number, wanted in enumerate((False, True)):
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        base, full = experiment.graph.stages
+        full = attrs.evolve(full, training={**full.training, "deterministic": wanted})
+        module.train(with_stages(experiment, base, full), tmp_path / str(number))
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert seen == [None, None, ":4096:8", ":4096:8"]
 
 
 def test_done_stages_are_not_trained_again(trained, monkeypatch, capsys):

@@ -111,6 +111,18 @@ def test_one_without_a_kernel_is_left_out(error):
         Fastest({"a": fake(clock, 9.0), "b": fake(clock, 1.0, refuses=RuntimeError("broken"))}, clock)(*tokens())
 
 
+@pytest.mark.parametrize(
+    "error", [torch.AcceleratorError("CUDA error: no kernel image"), torch.OutOfMemoryError("CUDA out of memory.")]
+)
+def test_one_that_the_card_refuses_is_left_out_and_told_of(error):
+    """Kernels built for other cards, or too little memory for a try, do not end a training that torch's carry."""
+    clock = Clock()
+    fastest = Fastest({"a": fake(clock, 9.0), "b": fake(clock, 1.0, refuses=error)}, clock)
+    with pytest.warns(UserWarning, match="attention by b is left out: .*CUDA"):
+        fastest(*tokens())
+    assert list(fastest.chosen.values()) == ["a"]
+
+
 def test_measuring_leaves_no_trace():
     """No gradient, no random number, no change of the tensors, nothing saved for anyone's backward pass."""
     clock = Clock()
