@@ -30,8 +30,8 @@ def miscomputed(video: Tensor) -> bool:
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
     """Operations inside, on the device of ``x``, compute in the types of what they are given."""
     device = x.device.type
-    # Meta tensors have none, and asking for it fails. Compiled by torch 2.11, is_autocast_available would break the graph
-    # at every weight.
+    # Meta tensors have none, and asking for it fails. torch.amp.is_autocast_available would know, but torch 2.11 breaks
+    # the graph where it is asked for, at every weight.
     if device == "meta" or not torch.is_autocast_enabled(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)
