@@ -31,7 +31,7 @@ kill those that are still ending with code 75 and end with another code itself."
 _STARTS = {
     "pytorch": "torchrun --nproc-per-node 8 tools/train.py SPEC --launcher pytorch",
     "slurm": "srun --ntasks-per-node 8 python tools/train.py SPEC --launcher slurm",
-    "mpi": "mpirun -n 8 python tools/train.py SPEC --launcher mpi",
+    "mpi": "mpirun -n 8 --bind-to none python tools/train.py SPEC --launcher mpi",
 }
 
 _FIRST_PORT, _PORTS = 16384, 16384

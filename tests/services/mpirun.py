@@ -21,7 +21,9 @@ def open_mpi() -> list[str]:
     found = shutil.which("mpirun.openmpi") or shutil.which("mpirun")
     if found is None:
         raise NoMPI("mpirun is not installed (Debian: openmpi-bin)")
-    command = [found, "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else []), "-n", "2"]
+    # Open MPI would bind each of two processes, with all that it starts, to one core.
+    options = ["--oversubscribe", "--bind-to", "none", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+    command = [found, *options, "-n", "2"]
     tried = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=60, check=False)
     if tried.returncode:
         raise NoMPI(f"{' '.join(command)} true: {tried.stdout}{tried.stderr}")
