@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -30,7 +31,7 @@ def why_not(config: Any) -> str | None:
     try:
         with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=SECONDS):  # noqa: S310  # the user's own
             return None
-    except HTTPError:
+    except (HTTPError, HTTPException):
         return None  # it answers, and whoever asks for the file is told what is wrong
     except OSError as error:
         reason = error.reason if isinstance(error, URLError) else error

@@ -162,7 +162,7 @@ class ShardWriter:
         even, clips = self.even, Clips()
         for clip, name in enumerate(names):
             clips.append(name, even.offset(clip), even.frames, None if labels is None else labels[clip])
-        digests = {shard_name(0, shard): self._note(shard).read_text() for shard in range(even.shards)}
+        digests = {shard_name(0, shard): self._noted(shard) for shard in range(even.shards)}
         write_rest(self._place.partial, self._contents, clips, (), digests)
         self._place.put()
 
@@ -189,7 +189,7 @@ class ShardWriter:
             if standing and (self._place.path / name).is_file():
                 found[shard] = self._place.path / name, standing[name]
             if begun and self._note(shard).exists() and self._file(shard).exists():
-                found[shard] = self._file(shard), self._note(shard).read_text()
+                found[shard] = self._file(shard), self._noted(shard)
         return found
 
     def _standing(self) -> Mapping[str, str]:
@@ -208,6 +208,10 @@ class ShardWriter:
 
     def _note(self, shard: int) -> Path:
         return self._place.partial / WORK / f"{shard}.sha256"
+
+    def _noted(self, shard: int) -> str:
+        """The shard's digest; of a damaged note whatever it holds, which is none."""
+        return self._note(shard).read_bytes().decode(errors="replace")
 
 
 def _digest(path: Path) -> str:

@@ -84,7 +84,7 @@ class Watch:
             return
         if error is not None:
             self.await_verdict(error)
-        self._circle.leave(_farewell(error))
+        self._circle.leave(_farewell(error), failed=error is not None)
         self._circle = None
 
     def await_verdict(self, error: BaseException) -> None:

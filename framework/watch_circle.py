@@ -53,12 +53,13 @@ class Circle(ABC):
         self._own, self._beat, self._lost_after = own, beat, lost_after
         self._leaves = False
         self._farewell: Verdict | None = None
+        self._failed = False
         self._bell, self._ring = map(kept, socket.socketpair())
         self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def leave(self, farewell: Verdict | None) -> None:
-        """Take leave of the others, and wait until they know."""
-        self._farewell = farewell
+    def leave(self, farewell: Verdict | None, *, failed: bool = False) -> None:
+        """Take leave of the others, with what they are to end with, and wait until they know; ``failed`` by an error."""
+        self._farewell, self._failed = farewell, failed
         self._leaves = True
         self._ring.send(b"!")
         self.thread.join()
@@ -72,14 +73,15 @@ class Circle(ABC):
     def _fail(self, error: Exception) -> None:
         """End the process, and tell the others why: unwatched it would wait for ever for a rank that is lost.
 
-        One that leaves with an error of its own ends with that.
+        One that leaves with an error ends with that.
         """
         why = Verdict(f"the watch over the ranks failed: {one_line(error)}", FAILED)
-        leaves, self._farewell = self._farewell is not None, self._farewell or why
+        if not self._failed:
+            self._farewell = why
         with suppress(Exception):  # the connections may be what fails; the others then find this rank lost
             self._take_leave()
         line = f"{self._own}: {why.line}\n{''.join(format_exception(error)).rstrip()}"
-        if leaves:
+        if self._failed:
             _tell_of(line)
         else:
             _end(Verdict(line, FAILED), speaks=True)

@@ -65,7 +65,7 @@ class _SumOverRanks(torch.autograd.Function):
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count = x.new_full((1,), x.shape[0] * x.shape[3] * x.shape[4])
-    mean = _sum(x) / count
+    mean = _sum(x) / count.clamp(min=1)  # a rank may have no video at all
     # About the mean, in a second pass: the sums of squares' difference would lose digits.
     squares = _sum((x - mean[..., None, None]).square_())
     if ranks.world() > 1:

@@ -39,7 +39,12 @@ def average_blocks(video: Tensor, factors: tuple[int, int, int]) -> Tensor:
 
     What is left over at the end of an axis is dropped. The gradient of torch's ``avg_pool3d`` has no deterministic
     kernel on GPUs, and channels do not stay last in memory there; pictures' ``avg_pool2d`` has both.
+
+    Raises:
+        ValueError: another factor.
     """
+    if not {1, 2}.issuperset(factors):
+        raise ValueError(f"blocks of {factors}; allowed: 1 or 2 along each axis")
     time, *space = factors
     if max(space) > 1:
         frames = F.avg_pool2d(fold_time(video.transpose(1, 2)), space)

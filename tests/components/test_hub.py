@@ -52,12 +52,16 @@ def test_cached_weights_need_no_network(hub: str, tmp_path: Path, monkeypatch: p
     assert asked
 
 
-def test_a_hub_that_answers_is_asked(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("http", [True, False], ids=["refusal", "no HTTP"])
+def test_a_hub_that_answers_is_asked(hub: str, monkeypatch: pytest.MonkeyPatch, http: bool) -> None:
     """Whatever it answers: the client says what is wrong with that."""
 
     class Refusing(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.send_error(403)
+            if http:
+                self.send_error(403)
+            else:
+                self.wfile.write(b"SSH-2.0\r\n")
 
         def log_message(self, *_: object) -> None: ...
 

@@ -107,11 +107,13 @@ def test_clips_lie_as_they_are_packed(clips, shape, batch):
 @settings(max_examples=10, deadline=None)
 @given(st.data())
 def test_an_unfinished_store_is_carried_on(whole, tmp_path_factory, data):
-    """Of shards that are whole, cut, changed, without a note or gone, the whole ones stay; the end is equal."""
+    """Of shards that are whole, cut, changed, gone, or of no or a bad note, the whole ones stay; the end is equal."""
     path = tmp_path_factory.mktemp("unfinished") / "store.zarr"
     store, partial = writer(path), path.with_name("store.zarr.partial")
     state = data.draw(
-        st.lists(st.sampled_from(["whole", "cut", "changed", "no note", "gone", ""]), min_size=33, max_size=33)
+        st.lists(
+            st.sampled_from(["whole", "cut", "changed", "no note", "bad note", "gone", ""]), min_size=33, max_size=33
+        )
     )
     with store.held():
         assert store.begin() == list(range(33))
@@ -124,6 +126,8 @@ def test_an_unfinished_store_is_carried_on(whole, tmp_path_factory, data):
                 flip(file)
             elif what == "no note":
                 (partial / "work" / f"{shard}.sha256").unlink()
+            elif what == "bad note":
+                (partial / "work" / f"{shard}.sha256").write_bytes(b"\xff\xfe")
             elif what == "gone":
                 file.unlink()
     again = writer(path)

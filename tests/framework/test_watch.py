@@ -296,18 +296,22 @@ def _watch_breaks_at_the_end(who, error):
     with Watch(beat=0.2, lost_after=LONG):
         any_rank([True])
         if error is not None:
-            if rank() == who:
+            if rank() == who or isinstance(error, AgreedError):
                 raise error
             any_rank([True])
 
 
+OWN, AGREED = InputError.of("a", "is x"), AgreedError.of("a", "is x")
+
+
 @pytest.mark.parametrize("who", [0, 1])
-@pytest.mark.parametrize("error", [None, InputError.of("a", "is x")], ids=["done", "input"])
+@pytest.mark.parametrize("error", [None, OWN, AGREED], ids=["done", "input", "agreed"])
 def test_an_error_of_the_watch_as_it_ends(tmp_path, who, error):
     """The traceback is written there as well; a rank's own error is not lost over it, and the others end."""
     with started(_watch_breaks_at_the_end, 2, tmp_path / "ranks", who, error) as ranks:
         assert ranks[who].wait() == FAILED
-        assert ranks[1 - who].wait() == (0 if (who, error) == (0, None) else REQUEUE)  # rank 0 leaves last
+        # Rank 0 leaves last; to it a rank that cannot say that it leaves is lost.
+        assert ranks[1 - who].wait() == (REQUEUE if who or error is OWN else 0 if error is None else FAILED)
         assert f"rank {who} (host {socket.gethostname()}, pid {ranks[who].pid}): the watch over" in ranks[who].err
         assert "ZeroDivisionError: division by zero" in ranks[who].err
         assert ("a: is x" in ranks[who].err) == (error is not None)

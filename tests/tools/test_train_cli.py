@@ -224,7 +224,7 @@ WORK_DIR = ["--work-dir", "run"]
             ["tiny.py", "--launcher", "mpi"],
             [
                 "--launcher: 'mpi' finds no OMPI_COMM_WORLD_RANK or PMI_RANK in the environment; allowed: a start by "
-                "mpirun: mpirun -n 8 python tools/train.py SPEC --launcher mpi"
+                "mpirun: mpirun -n 8 --bind-to none python tools/train.py SPEC --launcher mpi"
             ],
         ),
         (

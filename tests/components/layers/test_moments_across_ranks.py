@@ -1,4 +1,4 @@
-"""The per-frame batch norm on two ranks against one process with the joined batch."""
+"""The per-frame batch norm on several ranks against one process with the joined batch."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from components.layers import ConditionalBatchNorm
 from components.layers.moments import moments
 
 FRAMES, C, D = 3, 2, 4
-SIZES = (1, 3)
-"""Videos per rank: ranks need not have equally many."""
+SIZES = (1, 3, 0)
+"""Videos per rank: ranks need not have equally many, nor any."""
 
 
 def make_norm() -> ConditionalBatchNorm:
@@ -59,7 +59,7 @@ def work(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-def test_two_ranks_equal_one_process(tmp_path: Path):
+def test_ranks_equal_one_process(tmp_path: Path):
     """Output, running statistics, gradients of inputs and weights are those of the joined batch; far from 0 as well."""
     multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=len(SIZES))
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(SIZES))]
