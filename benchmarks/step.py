@@ -87,6 +87,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure the rows asked for."""
     if unknown := [name for name in arguments.rows if name not in NAMES]:
         raise InputError.unknown("ROW", "row", unknown[0], NAMES)
+    for option, folder, inside in others.FOLDERS:
+        if (given := getattr(arguments, folder)) is not None and not (given / inside).is_file():
+            raise InputError.of(option, f"{given} has no {inside}", "a folder as --help says")
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no GPU here")

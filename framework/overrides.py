@@ -5,7 +5,8 @@
 a Python literal, or text. Where a component stands, ``VALUE`` is a name, or a call with options:
 ``stages.mid.view=AreaView`` keeps the options that the new component has too,
 ``stages.mid.view=AreaView(time=2, space=2)`` sets exactly these (text among them in quotes), and ``null``
-removes it.
+removes it. Where a list of components stands, ``VALUE`` is one of them or several in brackets:
+``'training.evaluate=[FID, PSD(frames=[1, 8])]'``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from registry import (
     CLASSIFIERS,
     DATASETS,
     DISCRIMINATORS,
+    FEATURES,
     GENERATORS,
     KINDS,
     LOSSES,
@@ -37,7 +39,10 @@ _KIND_AT = {
     "loss": LOSSES,
     "data": DATASETS,
     "network": CLASSIFIERS,
+    "evaluate_features": FEATURES,
 }
+_LISTS = {"evaluate"}
+"""Where several components stand, one after another."""
 _OPEN = {"discriminators", "options", "training"}
 """Tables that take keys they do not hold yet. (The experiment's own ``training`` lists all its fields.)"""
 
@@ -77,6 +82,9 @@ def _apply(data: dict[str, Any], setting: str) -> list[str]:
     inside = inside or _is_component(holder)
     holder, name = _step(holder, parts[-1], place, opens=True)
     place = join(place, parts[-1])
+    if parts[-1] in _LISTS and not inside:
+        holder[name] = component_list(text.strip(), place)
+        return []
     kind = _kind_inside(holder, name) if inside else _kind_at(parts)
     if kind is None:
         holder[name] = _value(text)
@@ -124,7 +132,8 @@ def _step(holder: Any, part: str, place: str, *, opens: bool) -> tuple[Any, Any]
     if not isinstance(holder, dict):
         raise InputError.of(join(place, part), f"{place} is {json.dumps(holder, default=str)}, nothing is inside it")
     if part not in holder and not (opens and place.rpartition(".")[2] in _OPEN and place != "training"):
-        raise InputError.unknown(join(place, part), "field", part, holder)
+        short = ["stages"] if not place and "graph" in holder else []
+        raise InputError.unknown(join(place, part), "field", part, [*holder, *short])
     return holder, part
 
 
@@ -164,6 +173,18 @@ def component_data(text: str, place: str) -> dict[str, Any]:
         reason = str(error)
     what = f"{text!r} is no component ({reason})" if text else "no component is named"
     raise InputError.of(place, what, "NAME, NAME(option=value, ...) or null")
+
+
+def component_list(text: str, place: str) -> list[dict[str, Any]]:
+    """``[NAME, NAME(option=value)]``, ``NAME`` alone, or JSON as the plain data of components."""
+    try:
+        node = ast.parse(text, mode="eval").body
+        if isinstance(node, (ast.List, ast.Tuple)):
+            # JSON's own null, true and false are names to Python.
+            return [component_data(ast.get_source_segment(text, each) or "", place) for each in node.elts]
+    except SyntaxError:
+        pass  # said with the text, below
+    return [component_data(text, place)]
 
 
 def _called(node: ast.expr) -> dict[str, Any]:

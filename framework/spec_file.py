@@ -55,7 +55,9 @@ def load_any_spec(
     """The same, of a cascade or of a classifier."""
     path = Path(path)
     if not path.is_file():
-        raise InputError.of(str(path), "there is no such spec", allowed="a Python spec (.py) or a saved spec.json")
+        beside = [str(each) for each in path.parent.glob("*.*") if each.suffix in (".py", ".json")]
+        allowed = "a Python spec (.py) or a saved spec.json"
+        raise InputError(Problem(str(path), "there is no such spec", allowed, nearest(str(path), beside)))
     if path.suffix not in (".py", ".json"):
         raise InputError.of(str(path), "is no spec", allowed="a Python spec (.py) or a saved spec.json")
     data = _from_python(path) if path.suffix == ".py" else _from_json(path)

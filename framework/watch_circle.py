@@ -58,7 +58,7 @@ class Circle(ABC):
         self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def leave(self, farewell: Verdict | None, *, failed: bool = False) -> None:
-        """Take leave of the others, with what they are to end with, and wait until they know; ``failed`` by an error."""
+        """Take leave of the others, with what they are to end with, and wait until they know; or leave ``failed``."""
         self._farewell, self._failed = farewell, failed
         self._leaves = True
         self._ring.send(b"!")

@@ -130,10 +130,18 @@ def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> Prob
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` most like ``name`` whatever the case, or None when none is like it."""
-    by_lower = {candidate.lower(): candidate for candidate in names}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return by_lower[found[0]] if found else None
+    """The one of ``names`` most like ``name``, or None when none is like it. Case and an option's dashes do not count."""
+    by_key = {_key(candidate): candidate for candidate in names}
+    key = _key(name)
+    # Letters in another order are the likeliest slip, which difflib rates no higher than others.
+    found = [each for each in by_key if sorted(each) == sorted(key)] or difflib.get_close_matches(
+        key, by_key, n=1, cutoff=0.5
+    )
+    return by_key[found[0]] if found else None
+
+
+def _key(name: str) -> str:
+    return name.lower().lstrip("-")
 
 
 def join(*parts: str) -> str:

@@ -29,6 +29,8 @@ from step_rows.options import fastest
 CLASSES = 4
 FRAMES = 25
 """Of stage 1."""
+FOLDERS = (("--dgmr", "dgmr", "dgmr/layers/ConvGRU.py"), ("--dvd-gan", "dvd_gan", "Module/Generator.py"))
+"""Of others' code: option, name, and a file that has to be inside."""
 K_SAMPLE = 8
 """Frames that the spatial discriminators look at."""
 
@@ -50,7 +52,7 @@ def public(settings: Settings) -> Iterator[Line]:
 
 def dgmr(settings: Settings) -> Iterator[Line]:
     """Stage 1's ConvGRUs over all frames, forwards and backwards in training mode, against a cell for each frame."""
-    path = _given(settings.dgmr, "--dgmr FOLDER", "dgmr/layers/ConvGRU.py")
+    path = _given(settings.dgmr, *FOLDERS[0])
     module = _module("dgmr_conv_gru", path)
     batch, divide = (16, 2) if settings.cuda else (4, 8)
     layers, worst = [], 0.0
@@ -126,7 +128,7 @@ def _stage_1(channels: int, frames: int) -> Experiment:
 
 def _public_step(settings: Settings, channels: int, frames: int, batch: int) -> Callable[[], None]:
     """What its trainer does in an iteration, less logging, with two updates of the discriminators as ours has."""
-    root = _given(settings.dvd_gan, "--dvd-gan FOLDER", "Module/Generator.py").parents[1]
+    root = _given(settings.dvd_gan, *FOLDERS[1]).parents[1]
     device = settings.device
     with _importing(root):
         generators = importlib.import_module("Module.Generator")
@@ -191,11 +193,9 @@ class _importing:  # noqa: N801  # a context, as contextlib's
             del sys.modules["tensorboardX"]
 
 
-def _given(folder: Path | None, option: str, inside: str) -> Path:
+def _given(folder: Path | None, option: str, _: str, inside: str) -> Path:
     if folder is None:
-        raise MissingError(f"{option} was not given")
-    if not (folder / inside).is_file():
-        raise MissingError(f"{folder} has no {inside}")
+        raise MissingError(f"{option} FOLDER was not given")
     return folder.resolve() / inside
 
 

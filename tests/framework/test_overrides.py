@@ -148,6 +148,25 @@ class TestComponents:
         assert stage.discriminators["extra"] == use("SpatialDiscriminator", frames=2)
         assert list(stage.discriminators) == ["spatial", "matching", "extra"]
 
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("[FID, PSD(frames=[1, 2])]", [use("FID"), use("PSD", frames=[1, 2])]),
+            ("Motion", [use("Motion")]),
+            ('[{"type": "Motion"}]', [use("Motion")]),
+            ('[{"type": "A", "options": {"b": null}}]', [use("A", b=None)]),
+            ("[]", []),
+        ],
+    )
+    def test_lists(self, value, expected):
+        """Names, calls and JSON, one after another or one alone."""
+        assert list(after(f"training.evaluate={value}")[0].training.evaluate) == expected
+
+    def test_features(self):
+        """A feature network is a component as well."""
+        experiment, _ = after("training.evaluate_features=RandomFeatures")
+        assert experiment.training.evaluate_features == use("RandomFeatures")
+
     def test_where_none_stood(self):
         """A component can be set where there was none."""
         assert full("data_view=AreaView(time=2)").data_view == use("AreaView", time=2)
@@ -181,7 +200,7 @@ NEITHER = "(a name, or a call with named options, is expected)"
         (
             "sede=3",
             "sede",
-            "no field is called 'sede'; allowed: data, graph, imports, name, seed, training; did you mean 'seed'?",
+            "no field is called 'sede'; allowed: data, graph, imports, name, seed, stages, training; did you mean 'seed'?",
         ),
         (
             "training.iteratons=3",
@@ -198,6 +217,17 @@ NEITHER = "(a name, or a call with named options, is expected)"
             "graph.clip.frame=3",
             "graph.clip.frame",
             "no field is called 'frame'; allowed: channels, frames, height, stride, width; did you mean 'frames'?",
+        ),
+        (
+            "stage.full.window=2",
+            "stage",
+            "no field is called 'stage'; allowed: data, graph, imports, name, seed, stages, training; "
+            "did you mean 'stages'?",
+        ),
+        (
+            "training.evaluate=[Motion, 3]",
+            "training.evaluate",
+            f"'3' is no component {NEITHER}; allowed: {COMPONENT}",
         ),
         ("training.iterations.x=3", "training.iterations.x", "training.iterations is 2, nothing is inside it"),
         (

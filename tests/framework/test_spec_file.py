@@ -117,6 +117,13 @@ def test_what_is_no_spec(tmp_path, name, content, line):
     assert said.startswith(line)
 
 
+def test_a_misspelt_spec(tmp_path):
+    """The spec beside it is told whose name is nearest."""
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "tiny.py").touch()
+    assert refused("specs/tyni.py")[0].endswith("; did you mean 'specs/tiny.py'?")
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

@@ -67,6 +67,14 @@ def test_nearest(name, expected):
     assert nearest(name, ["height", "width", "DVDGenerator"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("fdi", "fid"), ("--quikc", None), ("--frams", "--frames"), ("-is", "is")]
+)
+def test_nearest_of_short_names(name, expected):
+    """Letters in another order come first; that options begin with dashes makes them no more alike."""
+    assert nearest(name, ["fvd", "fid", "is", "--gpu", "--frames"]) == expected
+
+
 def test_unknown_lists_what_there_is():
     """An unknown name is an error with all the names in order and the nearest; with none to name, it says so."""
     assert str(unknown("a", "view", "Aera", ["Nearest", "Area"])) == (
