@@ -6,6 +6,7 @@ averages over the batch is of the whole batch, so that the number of processes c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,11 @@ def world() -> int:
     if _alone or not (distributed.is_available() and distributed.is_initialized()):
         return 1
     return distributed.get_world_size()
+
+
+def local_world() -> int:
+    """How many of them are on this machine, as ``torchrun`` says; all where nothing does; 1 inside :func:`alone`."""
+    return min(world(), int(os.environ.get("LOCAL_WORLD_SIZE", world())))
 
 
 @contextmanager

@@ -29,6 +29,10 @@ _ANY_BYTES: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version_
 _STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _SLACK = 0.25
 """Seconds by which a file may end before the duration that its header states for all its streams together."""
+_SAME = Fraction(1, 10)
+"""Part of a frame's time by which two durations may differ and count as the same."""
+_FINEST = 10_000
+"""The largest denominator of a rate that is measured: encoders take no fractions of any length."""
 
 
 class VideoError(Exception):
@@ -71,15 +75,45 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise OSError(source.error.errno, source.error.strerror, str(path)) from source.error
 
 
-def frame_rate(path: Path) -> Fraction | None:
-    """Frames per second of a video on average, as its header has them; None where it does not say.
+def frame_rate(path: Path, frames: int) -> Fraction | None:
+    """Frames per second at which a video's frames, evenly shown, last as long as it does; None where nothing tells.
+
+    Headers of variable rate do not tell: in WebM, Matroska and AVI they have the unit of time for a rate, 1000. So the
+    frames are spread over the time from the first one's begin to the last one's end; without timestamps, over the
+    duration of the file. The header's rate is taken where there is neither, and where it says the same but for the
+    rounding of timestamps, which in Matroska are milliseconds.
+
+    Args:
+        path: the file.
+        frames: as many as it decodes to.
 
     Raises:
         VideoError: it cannot be opened.
         OSError: the file cannot be read.
     """
-    with opened(path) as (_, stream):
-        return stream.average_rate or None
+    with opened(path) as (container, film):
+        stated, unit = film.average_rate or None, film.time_base or Fraction(0)
+        seconds = _shown(container, film) * unit or Fraction(container.duration or 0, av.time_base)
+        if seconds <= 0:
+            return stated
+        if stated and abs(frames / stated - seconds) <= min(2 * unit, _SAME / stated):
+            return stated
+        return (frames / seconds).limit_denominator(_FINEST)
+
+
+def _shown(container: InputContainer, film: VideoStream) -> int:
+    """Units of time from the begin of the first frame to the end of the last; 0 without timestamps."""
+    packets = [packet for packet in container.demux(film) if packet.size and not packet.is_discard]
+    times = [packet.pts for packet in packets]
+    if None in times:  # old AVI
+        times = [packet.dts for packet in packets]
+    spans = [
+        (time, time + (packet.duration or 0)) for time, packet in zip(times, packets, strict=True) if time is not None
+    ]
+    if not spans or len(spans) < len(packets):
+        return 0
+    first, last = min(spans), max(spans)
+    return last[1] - first[0]
 
 
 class _Source:

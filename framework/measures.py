@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from components import ranks
 from components.features import FeatureNetwork
 from components.metrics import Metric, MetricBatch, Side
 from components.views import View
+from framework.machine_memory import machine_memory
 from framework.overrides import component_data
 from framework.trained import Trained
 from registry import FEATURES, METRICS, Component, InputError
@@ -220,6 +220,8 @@ def refuse_too_large(
 ) -> None:
     """Refuse sums that the machine cannot hold, which grow with dimensions and classes; say of large ones how large.
 
+    All processes that share the videos hold their own: those on one machine have its memory together.
+
     Args:
         metrics: that all can be measured.
         network: the feature network, if any.
@@ -234,12 +236,13 @@ def refuse_too_large(
     taken = sum(metric.memory(_dim(metric, network) or 0, compared.classes) for metric in metrics if metric.layer)
     # Where several add theirs up, each holds its own, the total, and another's as it comes.
     taken *= 1 if ranks.world() == 1 else 3
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    each = "" if ranks.world() == 1 else " in each process"
+    there, here = machine_memory(), ranks.local_world()
+    each = "" if ranks.world() == 1 else f" in each of the {here} processes on this machine"
     what = f"sums of outer products of features take {taken / 1e9:,.1f} GB of memory{each}"
-    if taken > there:
+    if taken * here > there:
         allowed = "features of fewer dimensions, or figures of all classes as one"
-        raise InputError.of(where, f"{what}, and the machine has {there / 1e9:,.1f} GB", allowed)
+        allowed += ", or fewer processes" if here > 1 else ""
+        raise InputError.of(where, f"{what}, and there are {there / 1e9:,.1f} GB", allowed)
     if taken > _MUCH:
         note(f"{what}; of fewer dimensions, or without figures of every class, they take less")
 

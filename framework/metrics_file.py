@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,13 @@ def cut_metrics(path: Path, last: int) -> None:
     """Leave the lines up to iteration ``last``: a training that goes on from there makes later ones again.
 
     What is no line of metrics is left out, and a note says which line it was. One that was cut short is what a killed
-    process leaves; of a file with any other the whole is kept beside, as ``metrics.jsonl.damaged``.
+    process leaves; of a file with any other the whole is kept beside, as ``metrics.jsonl.damaged``, or where that is
+    there from before as ``metrics.jsonl.damaged-2`` and so on.
     """
     lines = _lines(path)
     damaged = [number for number, line in enumerate(lines, 1) if line.values is None and line.ended]
     if damaged:
-        aside = path.with_name(path.name + ".damaged")
+        aside = _free(path.with_name(path.name + ".damaged"))
         shutil.copyfile(path, aside)
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         note(f"{path}, line {damaged[0]}{more}: damaged, left out; the file as it was is now {aside.name}")
@@ -58,6 +60,12 @@ def cut_metrics(path: Path, last: int) -> None:
     if lines:
         kept = (line.text for line in lines if line.values is not None and line.values["iteration"] <= last)
         write_whole(path, "".join(f"{text}\n" for text in kept))
+
+
+def _free(path: Path) -> Path:
+    """``path``, or the first of ``path-2``, ``path-3`` and so on that is not there."""
+    names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _lines(path: Path) -> list[_Line]:

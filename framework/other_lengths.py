@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import torch
@@ -10,8 +11,19 @@ from torch import Tensor
 
 from framework.artifact import MANIFEST, SOURCE, load_link, manifest_digest
 from framework.cascade import Cascade, Link
-from framework.statistics import copy_statistics, estimate, is_whole, note_digest, note_path, read_note, save, take
+from framework.statistics import (
+    copy_statistics,
+    estimate,
+    is_whole,
+    note_digest,
+    note_path,
+    noted_lengths,
+    read_note,
+    save,
+    take,
+)
 from framework.trained import Trained, find
+from registry.cli import note
 
 
 def estimate_for(
@@ -20,7 +32,8 @@ def estimate_for(
     """Estimate every stage's statistics for videos of ``frames`` frames of the last one, from the base upwards.
 
     What is there already, of as many passes, is not done again. The artifact of a later stage has those of the earlier
-    ones, too, in the copies of their artifacts: it generates by itself.
+    ones, too, in the copies of their artifacts: it generates by itself. Where a later stage's were estimated on some
+    that are replaced now, a note says so, and by which command they are made anew.
 
     Args:
         path: a run or an artifact.
@@ -47,7 +60,27 @@ def estimate_for(
         lines.append(f"{name}: {_ready(trained, links[: place + 1], length, below, passes, batch)}")
         below = note_digest(folder, length)
     _into_copies(trained, lengths)
+    options = {"--passes": passes, "--batch": batch}  # others would replace what has just been made
+    given = [text for name, value in options.items() if value for text in (name, str(value))]
+    for name, length in _useless(trained):
+        command = ["python", "tools/statistics.py", str(path), "--stage", name, "--frames", str(length), *given]
+        note(f"{name}: its statistics of {length} frames are of no use now; made anew by {shlex.join(command)}")
     return lines
+
+
+def _useless(trained: Trained) -> list[tuple[str, int]]:
+    """Stages and lengths whose statistics were estimated on those of a source that are no longer there, or useless."""
+    artifacts, useless = _artifacts(trained), list[tuple[str, int]]()
+    for stage in trained.experiment.graph.order():
+        folder, source = artifacts.get(stage.name), artifacts.get(stage.source or "")
+        if folder is None or source is None or not _same_artifact(source, folder / SOURCE):
+            continue
+        sound = [length for length in noted_lengths(source) if (stage.source, length) not in useless]
+        there = {None, *(note_digest(source, length) for length in sound)}
+        # Damaged ones are useless whatever they were estimated on, and say so where they are taken.
+        whole = [length for length in noted_lengths(folder) if is_whole(folder, length)]
+        useless += [(stage.name, length) for length in whole if read_note(folder, length).source not in there]
+    return useless
 
 
 def _into_copies(trained: Trained, lengths: list[int]) -> None:

@@ -73,12 +73,13 @@ def _variables(place: Place) -> Iterator[None]:
     """The environment as ``torchrun`` would have made it; torch and MMEngine read it, loader workers inherit it."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     before = {name: os.environ.get(name) for name in names}
+    before["LOCAL_WORLD_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE")  # set when the processes have met
     os.environ.update(zip(names, map(str, attrs.astuple(place)), strict=True))
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
 
@@ -93,6 +94,7 @@ def _join(place: Place, patience: float) -> None:
         store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=patience)))
         if device is not None:
             _refuse_shared(store, rank, world, str(torch.cuda.get_device_properties(device).uuid))
+        os.environ["LOCAL_WORLD_SIZE"] = str(_on_this_machine(store, rank, world))
         backend = "gloo" if device is None else "nccl"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=world, device_id=device)
     except (distributed.DistStoreError, distributed.DistNetworkError) as error:
@@ -108,6 +110,13 @@ def _not_met(place: Place, patience: float, said: str) -> InputError:
     if came := re.search(r"([0-9]+)/[0-9]+ clients joined", said):
         what += f", where {came[1]} came"
     return InputError.of("--launcher", what, "all ranks started, MASTER_ADDR:MASTER_PORT within reach of each")
+
+
+def _on_this_machine(store: Store, rank: int, world: int) -> int:
+    """How many of the processes are: not every launcher says, and each ``torchrun`` of a machine counts its own."""
+    own = socket.gethostname()
+    store.set(f"machine/{rank}", own)
+    return [store.get(f"machine/{each}").decode() for each in range(world)].count(own)
 
 
 def _refuse_shared(store: Store, rank: int, world: int, gpu: str) -> None:

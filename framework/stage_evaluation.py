@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from components import ranks
 from components.features import FeatureNetwork
 from components.metrics import Metric, MetricBatch
 from datasets import VideoDataset
@@ -76,7 +77,8 @@ class StageEvaluation:
                 refuse_unmeasurable(metric, self._network, compared)
             except InputError as error:
                 raise InputError.of(f"{self._where}[{number}]", error.problems[0].what) from None
-        refuse_too_large(metrics, self._network, compared, self._where)
+        with ranks.alone():  # as rank 0 measures
+            refuse_too_large(metrics, self._network, compared, self._where)
         self.names = tuple(name for metric in metrics for name in metric.names_in(stage.clip.frames))
 
     @torch.no_grad()

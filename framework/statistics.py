@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,12 @@ class Note:
 def note_path(artifact: Path, frames: int) -> Path:
     """Where the note of the statistics for ``frames`` frames is, if there are any."""
     return artifact / STATISTICS / f"frames_{frames:08d}.json"
+
+
+def noted_lengths(artifact: Path) -> list[int]:
+    """The lengths for which the artifact has statistics, be they sound or not."""
+    names = (re.fullmatch(r"frames_([0-9]{8,})\.json", path.name) for path in (artifact / STATISTICS).glob("*.json"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def note_digest(artifact: Path, frames: int) -> str | None:

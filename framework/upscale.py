@@ -31,13 +31,13 @@ def upscale(
 
     It is shown beside what is made of it. Its frames are taken as they come, scaled to the stage's size and cropped to
     the centre, as at ingest. Its length is that of the low-resolution video; that of the result follows. Films last as
-    long as it does.
+    long as it does, their frames evenly shown also where its are not.
 
     Args:
         path: a run folder or an artifact's.
         video: the file.
         request: samples, noise, formats; its ``frames`` are at most so many of the result, and without a ``rate`` of
-            its own films have that of the file, if the file says one.
+            its own films have that at which they last as long as the file, if it tells.
         out: folder of the files; default as in :func:`framework.generate.generate`.
         source: the stage whose videos ``video`` stands for; default the base stage.
 
@@ -68,7 +68,7 @@ def upscale(
         for frame in _decoded(video, low):
             yield frame.to(device).expand(samples, 1, -1, -1, -1)
 
-    rate = together(lambda: _rate(video))
+    rate = together(lambda: _rate(video, frames))
     about = {"video": str(video), "video_digest": together(lambda: file_digest(video)), "low": str(low)}
     return write_videos(
         trained,
@@ -91,9 +91,9 @@ def _source(trained: Trained, name: str | None) -> str:
     return names[0] if name is None else name
 
 
-def _rate(video: Path) -> Fraction | None:
+def _rate(video: Path, frames: int) -> Fraction | None:
     try:
-        return frame_rate(video)
+        return frame_rate(video, frames)
     except VideoError as error:
         raise _refused(video, error) from None
 

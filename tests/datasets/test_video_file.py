@@ -4,13 +4,14 @@ import errno
 import io
 import os
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import attrs
 import av
 import numpy as np
 import pytest
-from video_files import scene, write_video
+from video_files import scene, write_at, write_video
 
 from datasets.decode import decode
 from datasets.ingest import ingest
@@ -18,7 +19,7 @@ from datasets.options import IngestOptions
 from datasets.probe import probe
 from datasets.sources.layouts import SourceFolder
 from datasets.task import WriteTask
-from datasets.video_file import VideoError, opened
+from datasets.video_file import VideoError, frame_rate, opened
 from datasets.workers import run_jobs, stop_resting
 
 
@@ -259,3 +260,42 @@ def test_fragmented_mp4_with_an_index(tmp_path, noise):
     path.write_bytes(data[: places[3] - 4])
     with pytest.raises(VideoError, match="cut short"):
         decode(path, 16)
+
+
+VARIABLE = (0, 40, 120, 133, 400, 433, 900, 1000, 1400)
+"""Milliseconds at which frames begin; the last is shown for one, if the file knows it."""
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "start"),
+    [("a.webm", "libvpx", 0), ("a.mkv", "libx264", 0), ("a.avi", "mpeg4", 0), ("a.webm", "libvpx", 5000)],
+)
+def test_the_rate_of_uneven_frames_is_their_mean(tmp_path, name, codec, start):
+    """Nine frames in 1.4 s, wherever they start; the header says a thousand in one second."""
+    path = write_at(tmp_path / name, [start + time for time in VARIABLE], codec=codec)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 1000
+    assert frame_rate(path, 9) == pytest.approx(9 / 1.4, rel=1e-3)
+
+
+def test_without_timestamps_the_rate_is_that_of_the_duration(tmp_path, monkeypatch):
+    """Where packets have no time, frames are spread over the file; if that has no duration, the header's is left."""
+    path = write_at(tmp_path / "a.webm", VARIABLE, codec="libvpx")
+    monkeypatch.setattr("datasets.video_file._shown", lambda *_: 0)
+    assert frame_rate(path, 9) == pytest.approx(9 / 1.401)
+    data = path.read_bytes()
+    duration = data.index(b"\x44\x89\x88")  # the element Duration: eight bytes of a float
+    path.write_bytes(data[: duration + 3] + bytes(8) + data[duration + 11 :])
+    with av.open(str(path)) as container:
+        assert not container.duration
+    assert frame_rate(path, 9) == 1000
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(240), Fraction(1, 2)])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.webm", "libvpx"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.mp4", "libx264")]
+)
+def test_the_rate_of_even_frames_is_exact(tmp_path, name, codec, rate):
+    """Milliseconds of Matroska do not blur it."""
+    path = write_at(tmp_path / name, range(7), 1 / rate, codec)
+    assert frame_rate(path, 7) == rate

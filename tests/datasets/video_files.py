@@ -1,5 +1,7 @@
 """Writing video files of every kind for tests."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 
@@ -22,6 +24,19 @@ def write_video(
             if "color_range" in properties:
                 picture = picture.reformat(format=pixels, dst_color_range=properties["color_range"])
             container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def write_at(path, times, unit=Fraction(1, 1000), codec="mpeg4"):
+    """Write a small film whose frames begin at ``times``, in units; the file calls as many a second its rate."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=1 / unit)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for time, picture in zip(times, scene(len(times), 32, 32), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, unit
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

@@ -159,18 +159,36 @@ def test_sums_that_no_memory_holds_are_refused(trained, monkeypatch, capsys):
     monkeypatch.setattr(Cascade, "videos", None)
     network = make_features("RandomFeatures(dim=2000)")
     given = Compared(frames=8, count=10**6, stride=1, time=2, fewest=("circle", 10**5), classes=4)
-    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 3 * 10**6, "SC_PAGE_SIZE": 1000}.get)
+    monkeypatch.setattr("framework.measures.machine_memory", lambda: 3 * 10**9)
     with pytest.raises(InputError) as caught:
         make_metrics(find(trained.path), network, ("fid",), given, per_class=True)
     assert str(caught.value) == (
-        "--features: sums of outer products of features take 3.2 GB of memory, and the machine has 3.0 GB; "
+        "--features: sums of outer products of features take 3.2 GB of memory, and there are 3.0 GB; "
         "allowed: features of fewer dimensions, or figures of all classes as one"
     )
-    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 4 * 10**6, "SC_PAGE_SIZE": 1000}.get)
+    monkeypatch.setattr("framework.measures.machine_memory", lambda: 4 * 10**9)
     make_metrics(find(trained.path), network, ("fid",), given, per_class=True)
     assert "take 3.2 GB of memory; of fewer dimensions" in capsys.readouterr().err
     make_metrics(find(trained.path), network, ("fid",), given, per_class=False)
     assert capsys.readouterr().err == ""
+
+
+def test_processes_of_one_machine_share_its_memory(trained, monkeypatch, capsys):
+    """Each of six holds its sums, the total and another's, 3 x 3.2 GB: four of them fit where all do not."""
+    network = make_features("RandomFeatures(dim=2000)")
+    given = Compared(frames=8, count=10**6, stride=1, time=2, fewest=("circle", 10**5), classes=4)
+    monkeypatch.setattr("components.ranks.world", lambda: 6)
+    monkeypatch.setattr("framework.measures.machine_memory", lambda: 40 * 10**9)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    make_metrics(find(trained.path), network, ("fid",), given, per_class=True)
+    assert "take 9.6 GB of memory in each of the 4 processes on this machine; of fewer" in capsys.readouterr().err
+    for said in ("5", None):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", said) if said else monkeypatch.delenv("LOCAL_WORLD_SIZE")
+        with pytest.raises(InputError) as caught:
+            make_metrics(find(trained.path), network, ("fid",), given, per_class=True)
+        told = str(caught.value)
+        assert f"in each of the {said or 6} processes on this machine, and there are 40.0 GB; allowed: " in told
+        assert told.endswith("as one, or fewer processes")
 
 
 def test_data_that_is_away_says_that_other_may_be_given(trained, tmp_path):

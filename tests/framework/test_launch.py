@@ -288,6 +288,23 @@ def test_group_begins_and_ends():
     assert [(code, out) for code, out, _ in ended] == [(0, "over\n")] * 2, ended
 
 
+def test_processes_of_a_machine_are_counted():
+    """Two of three are on one machine, whatever the launcher said; afterwards the environment is as it was."""
+    before = """
+import os, socket
+socket.gethostname = lambda: "machine" + str(int(os.environ["RANK"]) // 2)
+os.environ["LOCAL_WORLD_SIZE"] = "7"
+"""
+    body = """
+        from components import ranks
+        print(ranks.local_world())
+        with ranks.alone():
+            print(ranks.local_world())
+    print(os.environ["LOCAL_WORLD_SIZE"])"""
+    ended = processes(before + PROGRAM.format(patience=60, body=body.strip()), 3, free_port())
+    assert [(code, out.split()) for code, out, _ in ended] == [(0, [each, "1", "7"]) for each in "221"], ended
+
+
 def test_rank_that_never_comes():
     """The others give up in the time stated, and say where they waited and for how many."""
     port = free_port()

@@ -91,3 +91,13 @@ def test_many_damaged_lines_are_one_note(tmp_path, capsys):
         f"note: {path}, line 1 (and 2 more): damaged, left out; the file as it was is now metrics.jsonl.damaged",
         f"note: {path}, line 6: cut short, left out",
     ]
+
+
+def test_what_was_kept_of_an_earlier_damage_stays(tmp_path, capsys):
+    """Each damaged file is kept under the first free name, which is said."""
+    contents = [f"{word}\n{lines_to(1)[0]}" for word in ("first", "second", "third")]
+    for content in contents:
+        cut_metrics(written(tmp_path, content), 1)
+    names = ["metrics.jsonl.damaged", "metrics.jsonl.damaged-2", "metrics.jsonl.damaged-3"]
+    assert [(tmp_path / name).read_text() for name in names] == contents
+    assert [line.split(" is now ")[1] for line in capsys.readouterr().err.splitlines()] == names

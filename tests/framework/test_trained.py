@@ -4,11 +4,12 @@ import json
 import shutil
 import sys
 
+import attrs
 import pytest
 import torch
-from tiny_runs import copy_of, flip_byte, run_of, two_stages
+from tiny_runs import copy_of, flip_byte, run_of, two_stages, upsampling_stage
 
-from components.clip import Span
+from components.clip import Clip, Span
 from components.layers import Timeline
 from framework import use
 from framework.generate import generate
@@ -244,6 +245,53 @@ def test_statistics_of_an_earlier_stage_alone_go_along(run, tmp_path):
     found, also = videos(tmp_path / "elsewhere", 12)
     assert also == said
     assert all(torch.equal(found[name], video) for name, video in expected.items())
+
+
+def test_statistics_made_useless_are_told(run, capsys):
+    """Later ones whose source's are replaced, with the command that makes them anew and keeps the source's new ones."""
+    estimate_for(run.path, 12, passes=1, batch=2)
+    estimate_for(run.path, 20, passes=1, batch=2)
+    estimate_for(run.path, 6, stage="base", passes=1, batch=2)  # as they are
+    assert capsys.readouterr().err == ""
+    estimate_for(run.path, 6, stage="base", passes=2, batch=3)
+    command = f"python tools/statistics.py {run.path} --stage full --frames 12 --passes 2 --batch 3"
+    assert capsys.readouterr().err == (
+        f"note: full: its statistics of 12 frames are of no use now; made anew by {command}\n"
+    )
+    videos(run.path, 20)
+    for path in (run.path, run.artifact("full")):
+        with pytest.raises(InputError, match="was estimated on other statistics of the source stage"):
+            videos(path, 12)
+    estimate_for(run.path, 12, stage="full", passes=2, batch=3)
+    assert capsys.readouterr().err == ""
+    assert videos(run.path, 12)[1] == videos(run.artifact("full"), 12)[1]
+    assert videos(run.path, 12)[1] == {"base": "of 6 frames, 2 passes of 3", "full": "of 12 frames, 2 passes of 3"}
+
+
+def test_what_stands_on_useless_statistics_is_useless(tmp_path, capsys):
+    """A line for each of the two stages above, of a run and of the last artifact alone."""
+    graph = two_stages().graph
+    top = upsampling_stage("top", "full", Clip(16, 16, 16))
+    stages = [
+        attrs.evolve(stage, clip=attrs.evolve(stage.clip, stride=2 * stage.clip.stride)) for stage in graph.stages
+    ]
+    graph = attrs.evolve(graph, clip=top.clip, stages=(*stages, top))
+    data = use("SyntheticClips", clips=8, frames=18, size=16)
+    experiment = attrs.evolve(two_stages(iterations=1), graph=graph, data=data)
+    trained = run_of(experiment, tmp_path / "a run")
+    estimate_for(trained.path, 24, passes=1, batch=2)
+    alone = shutil.copytree(trained.artifact("top"), tmp_path / "alone")
+    capsys.readouterr()
+    for path, said in (trained.path, f"'{trained.path}'"), (alone, str(alone)):
+        estimate_for(path, 6, stage="base", passes=2)
+        assert capsys.readouterr().err.splitlines() == [
+            f"note: {name}: its statistics of {length} frames are of no use now; made anew by "
+            f"python tools/statistics.py {said} --stage {name} --frames {length} --passes 2"
+            for name, length in (("full", 12), ("top", 24))
+        ]
+        estimate_for(path, 24, stage="top", passes=2)
+        assert capsys.readouterr().err == ""
+        assert set(videos(path, 24)[0]) == {"base", "full", "top"}
 
 
 def test_a_copy_of_another_artifact_is_left_alone(run):

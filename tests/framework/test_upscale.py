@@ -90,9 +90,27 @@ def test_films_last_as_long_as_the_video(trained, tmp_path, rate):
     assert _rate_of(path) == 5 == json.loads(about.read_text())["rate"]
 
 
+def test_films_of_uneven_frames_last_as_long(trained, tmp_path):
+    """A WebM of variable rate, whose header speaks of 1000 frames per second, gives a film of its 1.46 s."""
+    unit = Fraction(1, 1000)
+    with av.open(str(tmp_path / "film.webm"), "w") as container:
+        stream = container.add_stream("libvpx", rate=1 / unit)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for time in (0, 40, 250, 300, 1000, 1459):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), time // 6, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, unit
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    request = Request(label="cross", count=1, formats=("mp4",))
+    path, _ = upscale(trained.path, tmp_path / "film.webm", request, tmp_path / "out")
+    with av.open(str(path)) as made:
+        assert made.streams.video[0].frames == 12
+        assert made.duration / av.time_base == pytest.approx(1.46, abs=0.002)
+
+
 def test_a_video_that_says_no_rate_has_the_films_own(trained, film, tmp_path, monkeypatch):
     """Nothing is made up of it: films play as all others do."""
-    monkeypatch.setattr("framework.upscale.frame_rate", lambda _: None)
+    monkeypatch.setattr("framework.upscale.frame_rate", lambda *_: None)
     path, _ = upscale(trained.path, film, Request(label="cross", count=1, formats=("mp4",)), tmp_path / "out")
     assert _rate_of(path) == FILM_RATE
 
