@@ -130,7 +130,7 @@ def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> Prob
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` most like ``name``, or None when none is like it. Case and an option's dashes do not count."""
+    """The one of ``names`` most like ``name``, or None when none is; case and the dashes of options do not count."""
     by_key = {_key(candidate): candidate for candidate in names}
     key = _key(name)
     # Letters in another order are the likeliest slip, which difflib rates no higher than others.

@@ -200,7 +200,8 @@ NEITHER = "(a name, or a call with named options, is expected)"
         (
             "sede=3",
             "sede",
-            "no field is called 'sede'; allowed: data, graph, imports, name, seed, stages, training; did you mean 'seed'?",
+            "no field is called 'sede'; allowed: data, graph, imports, name, seed, stages, training; "
+            "did you mean 'seed'?",
         ),
         (
             "training.iteratons=3",
