@@ -1,6 +1,7 @@
 """The run of everything that needs a GPU: nothing that was measured is lost, and no part takes another's time."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,10 +140,9 @@ with gpu.sigterm_unwinds():
 
 def test_spare_seconds_go_on(run):
     """A part that is done early leaves its time to those after it."""
-    code, page = run({"one": "", "two": "import time; time.sleep(3)"}, seconds=2)
+    code, page = run({"one": "", "two": ""}, seconds=60)
     assert code == 0
-    assert "*two: done" in page
-    assert page.endswith("all done.*\n")
+    assert 90 < int(re.search(r"two: done, \d+ s of (\d+)", page)[1]) <= 120
 
 
 def test_what_is_written_is_there_at_once(run, tmp_path):
