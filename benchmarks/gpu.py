@@ -72,8 +72,11 @@ def main() -> int:
     chosen = arguments.parts or [name for name in parts if name != OTHERS.name or others]
     arguments.out.mkdir(parents=True, exist_ok=True)
     page, log = (arguments.out / name for name in ("gpu.md", "gpu.log"))
-    page.write_text("")
-    log.write_text("")
+    # An earlier run's stay: they may have been paid for.
+    heading = f"# {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n\n"
+    _tell(page, heading)
+    with log.open("a") as file:
+        file.write(heading)
     began, spare, failed = time.monotonic(), 0.0, []
     for name in chosen:
         part = parts[name]

@@ -145,6 +145,17 @@ def test_spare_seconds_go_on(run):
     assert 90 < int(re.search(r"two: done, \d+ s of (\d+)", page)[1]) <= 120
 
 
+def test_an_earlier_run_stays(run, tmp_path):
+    """A second run into the same folder adds to page and log, under a heading of its own."""
+    says = "import sys; print('{0}'); print('said {0}', file=sys.stderr)"
+    for word in ("first", "second"):
+        page = run({"one": says.format(word), "two": ""}, "one")[1]
+    assert page.index("first") < page.index("second")
+    assert len(re.findall(r"^# \d{4}-", page, re.MULTILINE)) == 2
+    log = (tmp_path / "gpu.log").read_text()
+    assert log.index("said first") < log.index("said second")
+
+
 def test_what_is_written_is_there_at_once(run, tmp_path):
     """A part finds its own line in the page: it would be there if the script were killed now."""
     reads = f"print('here', flush=True); assert open({str(tmp_path / 'gpu.md')!r}).read().endswith('here\\n')"
