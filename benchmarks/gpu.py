@@ -12,12 +12,13 @@ import importlib.util
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from gpu_ending import MARK, end, sigterm_unwinds
 
 from gpu_parts import OTHERS, PARTS, PROFILE, Part, plan
 
@@ -71,8 +72,11 @@ def main() -> int:
     chosen = arguments.parts or [name for name in parts if name != OTHERS.name or others]
     arguments.out.mkdir(parents=True, exist_ok=True)
     page, log = (arguments.out / name for name in ("gpu.md", "gpu.log"))
-    page.write_text("")
-    log.write_text("")
+    # An earlier run's stay: they may have been paid for.
+    heading = f"# {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n\n"
+    _tell(page, heading)
+    with log.open("a") as file:
+        file.write(heading)
     began, spare, failed = time.monotonic(), 0.0, []
     for name in chosen:
         part = parts[name]
@@ -119,41 +123,34 @@ def _tell(page: Path, text: str) -> None:
 
 def _run(command: list[str], allowed: float, page: Path) -> tuple[str, str]:
     """How it ended, and its stderr. What it prints goes to the end of ``page`` at once."""
-    before = page.stat().st_size
-    with page.open("a") as printed, tempfile.TemporaryFile("w+") as errors:
-        # A session of its own, so that what it starts ends with it.
-        process = subprocess.Popen(
-            command, stdout=printed, stderr=errors, cwd=ROOT, env=_environment(), start_new_session=True
-        )
+    before, mark = page.stat().st_size, f"{os.getpid()}-{time.monotonic_ns()}"
+    with page.open("a") as printed, tempfile.TemporaryFile() as errors:
         try:
-            code = process.wait(allowed)
-            said = "done" if code == 0 else f"failed with code {code}"
-        except subprocess.TimeoutExpired:
-            said = f"stopped after {allowed:.0f} s"
+            # A session of its own: an interrupt from the keyboard is for this program, which ends the part in order.
+            process = subprocess.Popen(
+                command, stdout=printed, stderr=errors, cwd=ROOT, env=_environment(mark), start_new_session=True
+            )
+            try:
+                code = process.wait(allowed)
+                said = "done" if code == 0 else f"failed with code {code}"
+            except subprocess.TimeoutExpired:
+                said = f"stopped after {allowed:.0f} s"
+            # Before it is ended, since what it says to that is no news.
+            text = os.pread(errors.fileno(), os.fstat(errors.fileno()).st_size, 0).decode(errors="replace")
         finally:
-            _end(process)
-        errors.seek(0)
-        text = errors.read()
+            end(mark)
+        process.wait()
     with page.open() as file:
         file.seek(before)
         print(file.read(), end="", flush=True)
     return said, text
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it has started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # all of it has ended
-    process.wait()
-
-
-def _environment() -> dict[str, str]:
+def _environment(mark: str) -> dict[str, str]:
     folders = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     if importlib.util.find_spec("platformdirs") is None:
         folders.append(str(ROOT / "benchmarks" / "stand_ins"))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, MARK: mark, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUNBUFFERED": "1"}
 
 
 def _command(part: Part, arguments: argparse.Namespace, work: Path) -> list[str]:
@@ -220,4 +217,5 @@ def _keep_pictures(run: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with sigterm_unwinds():
+        sys.exit(main())

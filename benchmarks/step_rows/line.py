@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import statistics
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -102,12 +101,6 @@ def timed(call: Callable[[], object], device: torch.device) -> float:
         torch.cuda.synchronize()
 
     return seconds(whole)
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """First quartile, median, third quartile."""
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
 
 
 def clear(device: torch.device) -> None:

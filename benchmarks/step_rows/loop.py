@@ -28,8 +28,9 @@ from framework.stage_data import PositionBatches, StageClips
 from framework.stage_loader import StageLoader
 from registry import use
 
+from clip_store_rows.measuring import quartiles
 from step_rows.building import build
-from step_rows.line import Bar, Line, Settings, clear, duration, quartiles, timed
+from step_rows.line import Bar, Line, Settings, clear, duration, timed
 from step_rows.options import fastest
 from step_rows.places import load, named
 

@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection
 import torch
 from torch import distributed
 
+from clip_store_rows.measuring import quartiles
 from step_rows.building import build
-from step_rows.line import Bar, Line, Settings, duration, quartiles
+from step_rows.line import Bar, Line, Settings, duration
 from step_rows.places import load, named
 
 SPEC, STAGE, DIVIDE, BATCH = "quickstart", "full", 1, 16

@@ -8,10 +8,10 @@ import torch
 
 from framework.cost.step import StageStep
 
-from clip_store_rows.measuring import MissingError
+from clip_store_rows.measuring import MissingError, quartiles
 from step_rows.building import build
 from step_rows.counting import count
-from step_rows.line import Bar, Line, Settings, clear, duration, quartiles, timed
+from step_rows.line import Bar, Line, Settings, clear, duration, timed
 from step_rows.options import fastest
 from step_rows.places import load, named
 

@@ -1,9 +1,15 @@
 """The run of everything that needs a GPU: nothing that was measured is lost, and no part takes another's time."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import gpu
+import gpu_ending
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,25 +63,97 @@ def test_a_part_that_fails_costs_no_other(run, capsys):
     assert capsys.readouterr().out == page
 
 
-def test_a_part_that_hangs_is_stopped_with_all_that_it_started(run, tmp_path):
-    """What it had written stays; nothing of it runs on."""
-    mark = tmp_path / "alive"
-    child = f"import time, pathlib; time.sleep(3); pathlib.Path({str(mark)!r}).touch()"
-    hangs = f"import subprocess, sys; print('| a | 1 |', flush=True); subprocess.run([sys.executable, '-c', {child!r}])"
-    code, page = run({"one": hangs, "two": "import time; time.sleep(3); print('| b | 2 |')"}, "one", seconds=2)
-    assert code == 1
+CHILD = """
+import pathlib, signal, subprocess, time
+child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+pathlib.Path({path!r}).write_text(str(child.pid))
+print("| a | 1 |", flush=True)
+"""
+"""Starts a process in a session of its own, as torchrun does its workers."""
+
+
+def _runs(pid):
+    """Whether a process does; a dead one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(("then", "said"), [
+    ("time.sleep(60)", "stopped after 4 s"),
+    ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)", "stopped after 4 s"),
+    ("", "done"),
+], ids=["hangs", "hangs and ignores SIGTERM", "leaves its child behind"])  # fmt: skip
+def test_a_part_is_ended_with_all_that_it_started(run, tmp_path, monkeypatch, then, said):
+    """What it had written stays; nothing of it runs on, whatever its session."""
+    monkeypatch.setattr(gpu_ending, "GRACE", 0.5)
+    path = tmp_path / "child"
+    code, page = run({"one": CHILD.format(path=str(path)) + then, "two": ""}, "one", seconds=4)
+    assert code == int(said != "done")
     assert "| a | 1 |" in page
-    assert "*one: stopped after 2 s" in page
-    subprocess.run([sys.executable, "-c", "import time; time.sleep(2)"], check=True)
-    assert not mark.exists()
+    assert f"*one: {said}" in page
+    assert not _runs(path.read_text())
+
+
+def test_what_ends_itself_is_given_time(run, tmp_path):
+    """A part that hangs is asked first, and may clear up; what it says to that is not shown for its error."""
+    clears = f"""
+import pathlib, signal, sys, time
+def clear(*_):
+    time.sleep(0.3)
+    pathlib.Path({str(tmp_path / "cleared")!r}).touch()
+    sys.exit("asked to end")
+signal.signal(signal.SIGTERM, clear)
+print("what hangs", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+    page = run({"one": clears, "two": ""}, "one", seconds=4)[1]
+    assert (tmp_path / "cleared").exists()
+    assert "what hangs" in page
+    assert "asked to end" not in page
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_part_too(tmp_path, number):
+    """The script leaves nothing running when it is ended itself."""
+    path = tmp_path / "child"
+    program = CHILD.format(path=str(path)) + "time.sleep(60)"
+    script = f"""
+import signal, sys, gpu
+signal.signal(signal.SIGINT, signal.default_int_handler)
+gpu._command = lambda *_: [sys.executable, "-c", {program!r}]
+sys.argv = ["gpu.py", "--device", "cpu", "--out", {str(tmp_path)!r}, "machine"]
+with gpu.sigterm_unwinds():
+    gpu.main()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 30
+        while not (path.exists() and path.read_text()) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(number)
+        code = process.wait(30)
+    assert code == (128 + number if number == signal.SIGTERM else -number)
+    assert not _runs(path.read_text())
 
 
 def test_spare_seconds_go_on(run):
     """A part that is done early leaves its time to those after it."""
-    code, page = run({"one": "", "two": "import time; time.sleep(3)"}, seconds=2)
+    code, page = run({"one": "", "two": ""}, seconds=60)
     assert code == 0
-    assert "*two: done" in page
-    assert page.endswith("all done.*\n")
+    assert 90 < int(re.search(r"two: done, \d+ s of (\d+)", page)[1]) <= 120
+
+
+def test_an_earlier_run_stays(run, tmp_path):
+    """A second run into the same folder adds to page and log, under a heading of its own."""
+    says = "import sys; print('{0}'); print('said {0}', file=sys.stderr)"
+    for word in ("first", "second"):
+        page = run({"one": says.format(word), "two": ""}, "one")[1]
+    assert page.index("first") < page.index("second")
+    assert len(re.findall(r"^# \d{4}-", page, re.MULTILINE)) == 2
+    log = (tmp_path / "gpu.log").read_text()
+    assert log.index("said first") < log.index("said second")
 
 
 def test_what_is_written_is_there_at_once(run, tmp_path):
