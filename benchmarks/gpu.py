@@ -1,4 +1,4 @@
-"""Everything that needs a GPU, in one run of under nine minutes: the tables of docs/performance.md and some pictures.
+"""Everything that needs a GPU, in one run of under ten minutes: the tables of docs/performance.md and some pictures.
 
 Each part runs as a process of its own within a time of its own; one that fails, or takes too long, is reported in its
 place with what it had written until then and the end of what it said, and the others go on. What is written goes
@@ -8,6 +8,7 @@ straight into ``gpu.md``, so that nothing is lost if this program itself is stop
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib.util
 import os
 import shlex
@@ -23,6 +24,8 @@ from gpu_ending import MARK, end, sigterm_unwinds
 from gpu_parts import OTHERS, PARTS, PROFILE, Part, plan
 
 ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 570
+"""Seconds that all parts may take together, ends included."""
 LEAST = 8
 """Seconds under which a part is not begun."""
 ON_CPU = 5
@@ -64,13 +67,18 @@ def main() -> int:
     others = arguments.dvd_gan is not None or arguments.dgmr is not None
     parts = {part.name: part for part in (*PARTS, OTHERS, PROFILE)}
     if unknown := [name for name in arguments.parts if name not in parts]:
-        print(f"error: there is no part {unknown[0]!r}; allowed: {', '.join(parts)}", file=sys.stderr)
+        alike = "".join(f"; did you mean {each!r}?" for each in difflib.get_close_matches(unknown[0], parts, n=1))
+        print(f"error: there is no part {unknown[0]!r}; allowed: {', '.join(parts)}{alike}", file=sys.stderr)
         return 2
     if arguments.device == "cuda" and not _has_gpu():
         print("error: there is no GPU here; --device cpu --quick tries the script itself", file=sys.stderr)
         return 2
     chosen = arguments.parts or [name for name in parts if name != OTHERS.name or others]
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"error: --out: {arguments.out}: {error.strerror}; allowed: a folder", file=sys.stderr)
+        return 2
     page, log = (arguments.out / name for name in ("gpu.md", "gpu.log"))
     # An earlier run's stay: they may have been paid for.
     heading = f"# {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n\n"
@@ -80,7 +88,8 @@ def main() -> int:
     began, spare, failed = time.monotonic(), 0.0, []
     for name in chosen:
         part = parts[name]
-        allowed = part.seconds * (1 if arguments.device == "cuda" else ON_CPU) + spare
+        longer = 1 if arguments.device == "cuda" else ON_CPU
+        allowed = min(part.seconds * longer + spare, LIMIT * longer - (time.monotonic() - began))
         taken, said = _report(part, arguments, page, log, allowed)
         spare = allowed - taken
         failed += [name] if said != "done" else []

@@ -24,6 +24,8 @@ from framework.cost.step import build_step
 from framework.experiment import Experiment
 from framework.randomness import reseed
 from framework.spec_file import load_spec
+from registry import InputError
+from registry.cli import positive, run
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -38,20 +40,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> int:
-    """Measure every stage under every option."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks/gpu_training.py", description=__doc__.partition("\n")[0])
     parser.add_argument("spec", nargs="?", default=str(ROOT / "experiments" / "kinetics_2stage.py"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the spec")
-    parser.add_argument("--batch", type=int, default=8, help="clips (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="timed iterations (default: %(default)s)")
-    parser.add_argument("--device", default="cuda", help="(default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=8, help="clips (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=5, help="timed iterations (default: %(default)s)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="(default: %(default)s)")
     parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS), metavar="NAME")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure every stage under every option."""
     experiment, _ = load_spec(arguments.spec, arguments.set)
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU here; --device cpu with a small spec tries the script itself")
+        raise InputError.of("--device", "there is no GPU here", "cpu, with a small spec, to try the script itself")
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
     print(f"{experiment.name}, batch {arguments.batch}; {name}, torch {torch.__version__}")
     print("| stage | option | step, ms | plain / this | peak memory, MB | this / plain | largest change of a loss |")
@@ -105,4 +111,4 @@ def _seconds(step: Callable[[], object], device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, parser()))

@@ -55,9 +55,10 @@ def load_any_spec(
     """The same, of a cascade or of a classifier."""
     path = Path(path)
     if not path.is_file():
-        beside = [str(each) for each in path.parent.glob("*.*") if each.suffix in (".py", ".json")]
+        beside = {each.stem: str(each) for each in path.parent.glob("*.*") if each.suffix in (".py", ".json")}
+        alike = beside.get(nearest(path.stem, beside) or "")
         allowed = "a Python spec (.py) or a saved spec.json"
-        raise InputError(Problem(str(path), "there is no such spec", allowed, nearest(str(path), beside)))
+        raise InputError(Problem(str(path), "there is no such spec", allowed, alike))
     if path.suffix not in (".py", ".json"):
         raise InputError.of(str(path), "is no spec", allowed="a Python spec (.py) or a saved spec.json")
     data = _from_python(path) if path.suffix == ".py" else _from_json(path)
