@@ -349,7 +349,11 @@ def test_a_disk_without_room_is_refused(run, tmp_path, monkeypatch, own):
     assert sorted(copy.path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("videos", "megabytes"), [(9 * 10**11, "172,800,000.0"), (10**400, f"{192 * 10**394:,}.0")])
+@pytest.mark.parametrize(
+    ("videos", "megabytes"),
+    [(9 * 10**11, "172,800,000.0"), (10**400, f"{192 * 10**394:,}.0")],
+    ids=["large", "no float"],
+)
 def test_an_absurd_bank_is_refused_before_the_first_stage(tmp_path, monkeypatch, videos, megabytes):
     """By arithmetic alone, whatever is asked for, in the folder that the run's is to be made in."""
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
