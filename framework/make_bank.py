@@ -6,8 +6,6 @@ is the same for any number of ranks, and for one that was interrupted.
 
 from __future__ import annotations
 
-import math
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -25,6 +23,7 @@ from datasets.base import Frames
 from datasets.place import differences
 from datasets.shard_writer import EvenClips, ShardWriter
 from datasets.verify import survey, verify
+from framework.bank_room import described, refuse_full_disk
 from framework.cascade import Cascade
 from framework.pixel_values import frames_of
 from framework.randomness import generator_at
@@ -124,16 +123,12 @@ def _announce(path: Path, about: About, clip: Clip, where: str, missing: int) ->
     Raises:
         InputError: on ``where``, when the disk has less.
     """
-    folder = next(each for each in path.absolute().parents if each.exists())
-    each, free, there = math.prod(clip.shape(1)), shutil.disk_usage(folder).free, about.videos - missing
-    what = f"{missing} source videos of {clip}, {missing * each / 1e6:,.1f} MB"
-    if missing * each > free:
-        allowed = f"at most {there + free // each}"
-        raise InputError.of(where, f"{what}, are more than the {free / 1e6:,.1f} MB free in {folder}", allowed)
+    there = about.videos - missing
+    refuse_full_disk(path, clip, missing, there, where)
     if there:
         say(f"{about.stage}: carrying on with a bank of {about.videos} source videos, {there} of them are there")
     if missing:
-        say(f"{about.stage}: making a bank of {what}, in {path}")
+        say(f"{about.stage}: making a bank of {described(missing, clip)}, in {path}")
 
 
 def _videos(even: EvenClips, shards: Sequence[int]) -> int:

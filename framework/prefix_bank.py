@@ -19,8 +19,8 @@ from components.clip import Span
 from datasets import ClipStore, DamagedStoreError
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import manifest_digest
+from framework.bank_room import bank_field
 from framework.batch import Latents
-from framework.build import stage_path
 from framework.experiment import Experiment
 from framework.graph import Stage
 from framework.make_bank import About, stands, suspect, write_bank
@@ -31,7 +31,6 @@ from framework.stage_data import StageClips
 from framework.stopping import StopSignals
 from framework.together import on_first, together
 from registry.cli import say
-from registry.errors import join
 
 
 class PrefixBank:
@@ -116,11 +115,9 @@ def stage_bank(
             raise signals.stop(f"the bank of {stage.name}")
 
     if not on_first(lambda: stands(path, about)):
-        own = join(stage_path(stage), "training") if "prefix_bank" in stage.training else "training"
         random = generator_at(experiment.seed, stage.name, "bank", "labels")
         labels = together(lambda: clips.labels(about.videos, random)) if conditional else None
         classes = clips.dataset.classes if conditional else None
-        where = join(own, "prefix_bank")
-        write_bank(path, sources, about, labels, classes, training.standing_batch, before_batch, where)
+        write_bank(path, sources, about, labels, classes, training.standing_batch, before_batch, bank_field(stage))
     store = together(lambda: ClipStore(str(path)))
     return PrefixBank(store, model.data.frames // view.time, model.device, conditional=conditional)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components import ranks
 from framework.artifact import MANIFEST, read_own_manifest
+from framework.bank_room import refuse_banks
 from framework.batch import refuse_uneven
 from framework.check_data import open_data
 from framework.classifier import ClassifierExperiment
@@ -15,6 +16,7 @@ from framework.experiment import Experiment
 from framework.graph import Stage
 from framework.randomness import prepare_deterministic
 from framework.run_folder import RunFolder
+from framework.stage_evaluation import make_evaluations
 from framework.stopping import StopSignals
 from framework.together import on_first, together
 from framework.train_stage import train_stage
@@ -40,8 +42,9 @@ def train(
         signals: entered already; default those from here on.
 
     Raises:
-        InputError: before anything is written: a stage cannot train yet, the data does not fit the graph,
-            or ``work_dir`` holds something else, or another process trains in it. Later: a finished stage
+        InputError: before anything is written: a stage cannot train yet, the data does not fit the graph, a
+            stage's bank does not fit on the disk or its evaluation cannot be measured, or ``work_dir`` holds something
+            else, or another process trains in it. Later: a finished stage
             is not one of this experiment, or training diverged.
         Stopped: asked to by a signal; there is a checkpoint, and the same call carries on from it.
     """
@@ -50,6 +53,10 @@ def train(
     run = RunFolder(work_dir)
     stages = together(lambda: _asked(run, experiment, only, restart=restart))
     dataset = together(lambda: open_data(experiment))
+    done = on_first(lambda: [stage.name for stage in stages if is_done(run, stage) and not restart])
+    ahead = [stage for stage in stages if stage.name not in done]
+    on_first(lambda: refuse_banks(run, experiment, ahead, restart=restart))
+    evaluations = together(lambda: make_evaluations(experiment, ahead, dataset))
     on_first(lambda: enter(run, experiment, dataset.fingerprint, restart=restart))
     everything = experiment.graph.order()
     if any(experiment.training_of(stage).deterministic for stage in stages):
@@ -65,7 +72,7 @@ def train(
                 if signals.settle():
                     raise signals.stop(f"the beginning of {stage.name}")
                 say(f"{stage.name}: stage {everything.index(stage) + 1} of {len(everything)}, {stage.clip}")
-                train_stage(run, experiment, stage, dataset, signals)
+                train_stage(run, experiment, stage, dataset, evaluations.pop(stage.name), signals)
     finally:
         run.release()
     _summary(run, experiment, stages)

@@ -46,7 +46,12 @@ from registry.cli import note, say
 
 
 def train_stage(
-    run: RunFolder, experiment: Experiment, stage: Stage, dataset: VideoDataset, signals: StopSignals
+    run: RunFolder,
+    experiment: Experiment,
+    stage: Stage,
+    dataset: VideoDataset,
+    evaluation: StageEvaluation,
+    signals: StopSignals,
 ) -> None:
     """Train ``stage`` to its end, from wherever the run folder has it, and write its artifact.
 
@@ -70,7 +75,7 @@ def train_stage(
         arrange(model, training)
         if first < training.iterations:
             model.prefix = stage_bank(run, experiment, stage, model, clips, signals) or model.prefix
-            _train(run, experiment, stage, model, clips, optimizers, first, metrics, signals)
+            _train(run, experiment, stage, model, clips, evaluation, optimizers, first, metrics, signals)
         on_first(partial(finish_stage, run, experiment, stage, model, clips, signals))
         on_first(partial(tell_of_bank, run, stage))
 
@@ -151,6 +156,7 @@ def _train(
     stage: Stage,
     model: AdversarialStage,
     clips: StageClips,
+    evaluation: StageEvaluation,
     optimizers: OptimWrapperDict,
     first: int,
     begun: Mapping[str, Any] | None,
@@ -179,11 +185,12 @@ def _train(
             "metrics": metrics.state(),
         }
 
-    evaluation = together(lambda: StageEvaluation(experiment, stage, model, clips.dataset))
     store = Checkpoints(run.checkpoints(stage.name), training.keep_checkpoints, training.keep_best, evaluation.names)
     hooks = [
         progress,
-        EvaluateHook(evaluation.measure, training.evaluate_every if training.evaluate else None, metrics.measured),
+        EvaluateHook(
+            partial(evaluation.measure, model), training.evaluate_every if training.evaluate else None, metrics.measured
+        ),
         metrics,
         SampleHook(run.samples(stage.name), training.sample_every, sample_videos(experiment, stage, model, training)),
         StageCheckpointHook(store, training.checkpoint_every, state, lambda: metrics.latest),

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from framework.check_evaluation import check_evaluations
 from framework.classifier import ClassifierExperiment
 from framework.describe import describe, describe_json
 from framework.describe_classifier import describe_classifier, describe_classifier_json
@@ -26,7 +27,10 @@ from registry.cli import note, run, say
 def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
     if arguments.dry_run:
-        say(_described(_experiment(arguments), as_json=arguments.json))
+        experiment = _experiment(arguments)
+        if isinstance(experiment, Experiment):
+            check_evaluations(experiment)
+        say(_described(experiment, as_json=arguments.json))
         return 0
     with StopSignals(to_the_end=True) as signals, launched(arguments.launcher):
         experiment = together(lambda: _experiment(arguments))

@@ -20,6 +20,7 @@ from datasets import ClipStore, DamagedStoreError
 from framework import StageGraph, make_bank, prefix_bank
 from framework.adversarial_stage import AdversarialStage
 from framework.artifact import manifest_digest
+from framework.bank_room import refuse_banks
 from framework.cascade import Cascade
 from framework.make_bank import About, bank_noise, stands, suspect, write_bank
 from framework.prefix_bank import PrefixBank
@@ -327,7 +328,7 @@ def test_stopped_while_it_is_made(run, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("own", [False, True])
 def test_a_disk_without_room_is_refused(run, tmp_path, monkeypatch, own):
-    """One line that says what would fit, at the field that asks for it; nothing is written but the stage's folder."""
+    """One line that says what would fit, at the field that asks for it; nothing is written."""
     copy = copy_of(run, tmp_path / "run")
     for name in ("artifact", "checkpoints", "bank.zarr"):
         shutil.rmtree(copy.stage("full") / name)
@@ -335,17 +336,55 @@ def test_a_disk_without_room_is_refused(run, tmp_path, monkeypatch, own):
     usage = shutil.disk_usage(tmp_path)._replace(free=500)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     where = "graph.stages.full.training.prefix_bank" if own else "training.prefix_bank"
-    before = sorted(copy.stage("full").rglob("*"))
     if own:
         shutil.rmtree(copy.path)
         run_of(experiment, copy.path, only="base")
+    before = sorted(copy.path.rglob("*"))
     with pytest.raises(InputError) as refused:
         run_of(experiment, copy.path)
     assert str(refused.value) == (
         f"{where}: 6 source videos of 4x4/4 @2, 0.0 MB, are more than the 0.0 MB free in "
-        f"{copy.stage('full')}; allowed: at most 2"
+        f"{copy.path if own else copy.stage('full')}; allowed: at most 2"
     )
-    assert sorted(copy.stage("full").rglob("*")) == ([] if own else before)
+    assert sorted(copy.path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("videos", "megabytes"),
+    [(9 * 10**11, "172,800,000.0"), (10**400, f"{192 * 10**394:,}.0")],
+    ids=["large", "no float"],
+)
+def test_an_absurd_bank_is_refused_before_the_first_stage(tmp_path, monkeypatch, videos, megabytes):
+    """By arithmetic alone, whatever is asked for, in the folder that the run's is to be made in."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError) as refused:
+        run_of(two_stages(prefix_bank=videos), tmp_path / "new" / "run")
+    assert str(refused.value) == (
+        f"training.prefix_bank: {videos} source videos of 4x4/4 @2, {megabytes} MB, are more than the 1,000.0 MB free "
+        f"in {tmp_path}; allowed: at most {10**9 // (4 * 3 * 4 * 4)}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_banks_share_the_disk(tmp_path, monkeypatch):
+    """Each of two banks fits, both do not; what is made of the first already takes no more, unless it is put aside."""
+    experiment = attrs.evolve(EXPERIMENT, graph=graph_of(None), training=attrs.evolve(QUICK, prefix_bank=6))
+    first, second = 6 * 4 * 3 * 4 * 4, 6 * 8 * 3 * 8 * 8
+    run, stages, free = RunFolder(tmp_path / "run"), experiment.graph.order(), [first + second]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free[0]))
+    refuse_banks(run, experiment, stages, restart=False)
+    free[0] -= 1
+    with pytest.raises(InputError, match=r"MB free in \S+ beside the banks of earlier stages .*; allowed: at most 5$"):
+        refuse_banks(run, experiment, stages, restart=False)
+    refuse_banks(run, experiment, [stages[0], stages[2]], restart=False)
+    made = run.stage("mid") / "bank.zarr.partial" / "shard"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(bytes(first // 2))
+    refuse_banks(run, experiment, stages, restart=False)
+    with pytest.raises(InputError, match="beside the banks of earlier stages"):
+        refuse_banks(run, experiment, stages, restart=True)
 
 
 def trained_on_a_bank(folder: Path) -> list[list[int]]:

@@ -5,13 +5,14 @@ import json
 import attrs
 import pytest
 from stage_makers import make_stage
-from tiny_runs import QUICK, run_of, two_stages
+from tiny_runs import QUICK, copy_of, run_of, two_stages
 
-from framework import Experiment, stage_evaluation, use
+from framework import Clip, Experiment, stage_evaluation, use
 from framework.check import check
 from framework.check_data import open_data
+from framework.check_evaluation import check_evaluations
 from framework.checkpoint import load_checkpoint
-from registry import InputError
+from registry import FEATURES, InputError
 
 MEASURED = {
     "evaluate": (use("Motion"), use("PSD", frames=[1])),
@@ -94,10 +95,87 @@ def test_the_check(changes, says):
     ],
 )
 def test_what_the_data_shows(changes, says, tmp_path):
-    """What only data and stage tell is refused when the stage begins."""
+    """What only data and stage tell is refused before anything is written."""
     with pytest.raises(InputError) as caught:
         run_of(with_training(**{**MEASURED, **changes}), tmp_path / "run")
     assert says in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+EVALUATE = "graph.stages.full.training.evaluate"
+
+
+def of_features(network, **changes) -> dict:
+    """A stage ``full`` that compares features of ``network``."""
+    return {"training": {"evaluate": [use("FID")], "evaluate_features": network, "evaluate_every": 2, **changes}}
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        (use("InDomainFeatures", path="/nope/cls"), f"{EVALUATE}_features.path: /nope/cls: holds no classifier"),
+        (use("RandomFeatures"), f"{EVALUATE}[0]: FID of features of 64 dimensions needs 65 videos, there are 8"),
+    ],
+)
+def test_a_later_stage_is_looked_at_before_the_first_begins(network, says, tmp_path):
+    """Hours of the stage before it are not lost to what was known: one line, and nothing is written."""
+    with pytest.raises(InputError) as caught:
+        run_of(two_stages(full=of_features(network)), tmp_path / "run")
+    assert str(caught.value).startswith(says)
+    assert not (tmp_path / "run").exists()
+    run_of(
+        two_stages(full=of_features(network), iterations=1), tmp_path / "base", only="base"
+    )  # which asks for nothing
+
+
+def test_an_earlier_run_is_left_where_it_is(trained, tmp_path):
+    """``restart`` of what is refused puts nothing aside."""
+    run = copy_of(trained, tmp_path / "run")
+    with pytest.raises(InputError, match="needs 65 videos"):
+        run_of(two_stages(full=of_features(use("RandomFeatures"))), run.path, restart=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert run.artifact("full").is_dir()
+
+
+def test_a_done_stage_needs_no_network(trained, tmp_path):
+    """A run that is done can be taken up where the classifier is gone."""
+    run = copy_of(trained, tmp_path / "run")
+    run_of(two_stages(full=of_features(use("InDomainFeatures", path="/nope/cls"))), run.path)
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "says"),
+    [
+        (use("InDomainFeatures", path="/nope/cls"), {}, f"{EVALUATE}_features.path: /nope/cls: holds no classifier"),
+        (use("RandomFeatures"), {"evaluate_videos": 64}, f"{EVALUATE}[0]: FID of features of 64 dimensions needs 65"),
+        (use("RandomFeatures"), {"evaluate_videos": 65}, None),
+    ],
+)
+def test_what_is_known_without_data(network, changes, says):
+    """Networks that are not there, and more videos needed than are asked for; the dataset is not opened."""
+    experiment = two_stages(full=of_features(network, **changes))
+    experiment = attrs.evolve(experiment, data=use("ClipStore", path="/nope/clips"))
+    if says is None:
+        check_evaluations(experiment)
+        return
+    with pytest.raises(InputError) as caught:
+        check_evaluations(experiment)
+    assert str(caught.value).startswith(says)
+
+
+def test_stages_share_a_network(monkeypatch):
+    """Two stages that name the same one have it built once."""
+    built, build = [], FEATURES.build
+    monkeypatch.setattr(FEATURES, "build", lambda *args, **given: (built.append(args[0]), build(*args, **given))[1])
+    experiment = two_stages(full=of_features(use("RandomFeatures", dim=4)))
+    fields = {**experiment.graph["full"].training, "evaluate": [use("FID")]}
+    experiment = experiment.with_stage("base", clip=Clip(5, 4, 4, stride=2), training=fields)
+    experiment = experiment.with_stage("full", clip=Clip(10, 8, 8))
+    experiment = attrs.evolve(experiment, graph=attrs.evolve(experiment.graph, clip=Clip(10, 8, 8)))
+    stages = experiment.graph.stages
+    evaluations = stage_evaluation.make_evaluations(experiment, stages, open_data(experiment))
+    assert [evaluation.names for evaluation in evaluations.values()] == [("fid",)] * 2
+    assert built == [use("RandomFeatures", dim=4)]
 
 
 def test_batches_are_even(monkeypatch):
@@ -114,7 +192,7 @@ def test_batches_are_even(monkeypatch):
     experiment = with_training(evaluate=(use("Motion"),), evaluate_videos=5)
     stage, dataset = experiment.graph["base"], open_data(experiment)
     model = make_stage(experiment.graph, "base")
-    assert set(stage_evaluation.StageEvaluation(experiment, stage, model, dataset).measure()) == {"motion"}
+    assert set(stage_evaluation.StageEvaluation(experiment, stage, dataset).measure(model)) == {"motion"}
     assert sizes == [(3, 3), (2, 2)]
 
 
