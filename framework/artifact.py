@@ -13,6 +13,8 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from safetensors.torch import load_file
 from components.generators import Generator
 from framework.build import build_generator
 from framework.cascade import Cascade, Link
-from framework.checkpoint import file_digest, first_not_finite, sync, write_whole
+from framework.checkpoint import file_digest, first_not_finite, has_whole, sync, write_whole
 from framework.experiment import Experiment, dump, shaping
 from framework.graph import Stage
 from framework.plain_data import differences, read_object, verified
@@ -38,6 +40,8 @@ SOURCE, STATISTICS = "source", "statistics"
 """Folders: the source stage's artifact, and statistics of other lengths than the clip's."""
 DATA_NAME = "data.json"
 """What a run folder says of its data; an artifact of the run is at ``RUN/STAGE/artifact``."""
+CHECKPOINTS = "checkpoints"
+"""The folder beside it of the stage as it trained."""
 LIBRARIES = ("stagewise", "torch", "mmengine", "kornia", "timm", "opencv-python", "zarr", "numpy")
 
 
@@ -120,10 +124,16 @@ def read_manifest(folder: Path) -> Manifest:
     """What the artifact in ``folder`` says of itself, its files verified against their digests.
 
     Raises:
-        InputError: there is no artifact, it is of another format, or a file is missing, damaged or changed.
+        InputError: there is no artifact, it is of another format, or a file is missing, damaged or changed; it says
+            how the artifact can be made anew, where that is so.
     """
     if not (folder / MANIFEST).is_file():
         raise InputError.of(str(folder), "there is no finished artifact", "a stage that tools/train.py has finished")
+    with _remedied(folder):
+        return _verified(folder)
+
+
+def _verified(folder: Path) -> Manifest:
     try:
         data = json.loads((folder / MANIFEST).read_text())
     except ValueError as error:
@@ -141,6 +151,25 @@ def read_manifest(folder: Path) -> Manifest:
         if file_digest(folder / name) != digest:
             raise InputError.of(str(folder / name), "does not match the digest in its manifest: damaged or changed")
     return manifest
+
+
+@contextmanager
+def _remedied(folder: Path) -> Iterator[None]:
+    """Damage to an artifact that the run around it can make anew from a checkpoint says so."""
+    try:
+        yield
+    except InputError as error:
+        if not (_run_of(folder) / DATA_NAME).is_file() or not has_whole(folder.parent / CHECKPOINTS):
+            raise
+        remedy = f"the file as it was, or {folder} deleted: the same training makes it anew from the last checkpoint"
+        raise InputError(
+            problem if problem.allowed else attrs.evolve(problem, allowed=remedy) for problem in error.problems
+        ) from None
+
+
+def _run_of(folder: Path) -> Path:
+    """The run that an artifact's folder is of, if it lies in one: it is ``RUN/STAGE/artifact`` there."""
+    return folder.absolute().parent.parent
 
 
 def manifest_digest(folder: Path) -> str:
@@ -166,7 +195,7 @@ def read_own_manifest(folder: Path, experiment: Experiment, stage: Stage, source
         raise InputError.of(str(folder), f"is the artifact of stage {manifest.stage!r}, not of {stage.name!r}")
     if changes := spec_differences(read_object(folder / SPEC), experiment, folder / SPEC):
         raise InputError.of(str(folder), f"was trained by another spec ({changes[0]})")
-    data = folder.absolute().parent.parent / DATA_NAME
+    data = _run_of(folder) / DATA_NAME
     if data.is_file() and (known := read_object(data).get("fingerprint")) != manifest.data:
         was, now = manifest.data[:12], str(known)[:12]
         raise InputError.of(str(folder), f"was trained on other data (fingerprint {was}, the run's is {now})")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from components.features import FeatureNetwork
 from components.metrics import Metric
-from framework.build import build_stage_view, stage_path
+from framework.build import stage_path
 from framework.experiment import Experiment
 from framework.graph import Stage
 from framework.measures import Compared, refuse_too_large, refuse_unmeasurable
-from registry import FEATURES, METRICS, InputError, Problem
+from registry import FEATURES, METRICS, InputError
 from registry.errors import join
 
 Networks = dict[str, FeatureNetwork]
@@ -55,31 +55,6 @@ def refuse_evaluation(stage: Stage, metrics: Sequence[Metric], network: FeatureN
         except InputError as error:
             raise InputError.of(f"{_where(stage)}[{number}]", error.problems[0].what) from None
     refuse_too_large(metrics, network, of, _where(stage))
-
-
-def check_evaluations(experiment: Experiment) -> None:
-    """Refuse, without the data, what no data could make measurable: a network that is not there, or too few videos.
-
-    Raises:
-        InputError: every stage's first problem.
-    """
-    networks: Networks = {}
-    problems: list[Problem] = []
-    for stage in experiment.graph.order():
-        training, view = experiment.training_of(stage), build_stage_view(stage)
-        compared = Compared(
-            frames=stage.clip.frames,
-            count=training.evaluate_videos,
-            stride=stage.clip.stride,
-            time=None if view is None else view.time,
-        )
-        try:
-            network = evaluation_network(experiment, stage, networks)
-            refuse_evaluation(stage, evaluation_metrics(experiment, stage), network, compared)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
 
 
 def _where(stage: Stage) -> str:

@@ -136,6 +136,14 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     return None, warnings
 
 
+def has_whole(folder: Path) -> bool:
+    """Whether there is a checkpoint in ``folder`` that training would carry on from."""
+    try:
+        return newest_whole(folder)[0] is not None
+    except InputError:  # all are damaged
+        return False
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, its tensors on the CPU.
 

@@ -105,17 +105,28 @@ def _data(trained: Trained, store: str | None) -> VideoDataset:
         dataset = open_data(experiment)
         _refuse_other_classes(dataset.classes, trained.classes)
     except InputError as error:
-        raise InputError(_of_option(problem, store) for problem in error.problems) from None
+        raise InputError(_of_option(problem, store, trained) for problem in error.problems) from None
     return dataset
 
 
-def _of_option(problem: Problem, store: str | None) -> Problem:
+def _of_option(problem: Problem, store: str | None, trained: Trained) -> Problem:
     """The same problem, with the option that names the data, or may name other."""
     if store is not None:
         known = "" if store in problem.what else f"{store}: "
-        return attrs.evolve(problem, where="--store", what=known + problem.what)
+        # The graph is that of a trained run: another spec is no remedy.
+        of_spec = problem.allowed is not None and problem.allowed.startswith("graph.")
+        allowed = _fitting(trained) if of_spec else problem.allowed
+        return attrs.evolve(problem, where="--store", what=known + problem.what, allowed=allowed)
     allowed = "" if problem.allowed is None else f"{problem.allowed}, or "
     return attrs.evolve(problem, allowed=f"{allowed}another store of real videos by --store")
+
+
+def _fitting(trained: Trained) -> str:
+    """The stores that a run can be measured on."""
+    clip = trained.experiment.graph.clip
+    classes, more = trained.classes or (), ", ..." if len(trained.classes or ()) > 4 else ""
+    labels = f" with the run's {len(classes)} classes ({', '.join(classes[:4])}{more})" if classes else ""
+    return f"a store of clips of {clip}{labels}"
 
 
 def _refuse_other_classes(there: tuple[str, ...] | None, here: tuple[str, ...] | None) -> None:

@@ -35,7 +35,8 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], str | None]:
         if line.values is not None:
             found.append(line.values)
         elif line.ended:
-            raise InputError.of(f"{path}, line {number}", "is damaged", "a line of metrics as JSON")
+            allowed = "a line of metrics as JSON, or training again, which leaves the damaged ones out"
+            raise InputError.of(f"{path}, line {number}", "is damaged", allowed)
         else:
             return found, f"{path.name}, line {number}: cut short, left out"
     return found, None
@@ -57,9 +58,9 @@ def cut_metrics(path: Path, last: int) -> None:
         note(f"{path}, line {damaged[0]}{more}: damaged, left out; the file as it was is now {aside.name}")
     if lines and lines[-1].values is None and not lines[-1].ended:
         note(f"{path}, line {len(lines)}: cut short, left out")
-    if lines:
-        kept = (line.text for line in lines if line.values is not None and line.values["iteration"] <= last)
-        write_whole(path, "".join(f"{text}\n" for text in kept))
+    kept = [line for line in lines if line.values is not None and line.values["iteration"] <= last]
+    if kept != lines or not all(line.ended for line in lines):  # that of a finished stage stays untouched
+        write_whole(path, "".join(f"{line.text}\n" for line in kept))
 
 
 def _free(path: Path) -> Path:

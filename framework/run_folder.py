@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import torch
 
 from components import ranks
-from framework.artifact import DATA_NAME, MANIFEST, spec_differences, versions
+from framework.artifact import CHECKPOINTS, DATA_NAME, MANIFEST, spec_differences, versions
 from framework.checkpoint import write_whole
 from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment, dump, load
@@ -46,7 +46,7 @@ class RunFolder:
 
     def checkpoints(self, name: str) -> Path:
         """The stage as it trains."""
-        return self.stage(name) / "checkpoints"
+        return self.stage(name) / CHECKPOINTS
 
     def bank(self, name: str) -> Path:
         """The store of source videos that the stage trains on, where it does."""
@@ -184,10 +184,15 @@ class RunFolder:
         path = self.path / ENVIRONMENT_NAME
         if not path.is_file():
             return []
-        known = read_json(path)
-        if not isinstance(known, list):
-            raise InputError.of(str(path), "is damaged (no JSON list)", "a list of records, or no such file")
-        return known
+        try:
+            known = read_json(path)
+        except InputError as error:
+            what = error.problems[0].what
+        else:
+            if isinstance(known, list):
+                return known
+            what = "is damaged (no JSON list)"
+        raise InputError.of(str(path), what, "a list of records, or no such file")
 
     def _write(self, name: str, content: Any) -> None:
         write_whole(self.path / name, json.dumps(content, indent=2) + "\n")

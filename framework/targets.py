@@ -10,6 +10,8 @@ from pathlib import Path
 from framework.plain_data import read_object
 from registry import InputError
 
+_IN_A_FOLDER = "a file in a folder that is there"
+
 
 def stem_of(
     names: Sequence[str], *, length: int | None, ends: Sequence[int] | None, label: str | None, sigma: float, seed: int
@@ -56,21 +58,24 @@ def refuse_targets(out: Path, paths: Iterable[Path]) -> None:
             raise InputError.of(str(path), "is in the way: no earlier output of this command", "another --out")
 
 
-def refuse_file(out: Path, option: str = "--out") -> None:
+def refuse_file(out: Path, option: str = "--out", *, makes_folder: bool = False) -> None:
     """Refuse to make what could not be written to the file ``out`` afterwards.
 
     Args:
         out: the file.
         option: that names it on the command line.
+        makes_folder: its folder may be missing; for places that nobody has named.
 
     Raises:
-        InputError: it is a folder, or its folder cannot be written.
+        InputError: it is a folder, or its folder is not there or cannot be written.
     """
     if out.is_dir():
         raise InputError.of(option, f"{out} is a folder", "a file, there or not")
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise InputError.of(option, f"{out} cannot be written", "a file in a folder that can")
+    if folder != out.absolute().parent and not makes_folder:
+        raise InputError.of(option, f"{out} cannot be written: there is no folder {out.parent}", _IN_A_FOLDER)
 
 
 def _is_group(path: Path) -> bool:

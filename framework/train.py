@@ -14,6 +14,7 @@ from framework.check_data import open_data
 from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment
 from framework.graph import Stage
+from framework.metrics_file import cut_metrics
 from framework.randomness import prepare_deterministic
 from framework.run_folder import RunFolder
 from framework.stage_evaluation import make_evaluations
@@ -67,6 +68,7 @@ def train(
             for stage in stages:
                 if on_first(partial(is_done, run, stage)):
                     iterations = on_first(partial(_iterations_done, run, experiment, stage))
+                    on_first(partial(cut_metrics, run.metrics(stage.name), iterations))
                     say(f"{stage.name}: done ({iterations} iterations)")
                     continue
                 if signals.settle():

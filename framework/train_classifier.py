@@ -71,10 +71,17 @@ def train_classifier(
             signals = signals or stack.enter_context(StopSignals())
             if not on_first(lambda: (run.artifact(NAME) / MANIFEST).is_file()):
                 _train(run, experiment, dataset, signals)
+            else:
+                on_first(partial(_mend_metrics, run))
             on_first(partial(_summary, run))
     finally:
         run.release()
     return run
+
+
+def _mend_metrics(run: RunFolder) -> None:
+    manifest, _, _ = read_classifier(run.artifact(NAME))
+    cut_metrics(run.metrics(NAME), manifest.iterations)
 
 
 def build_classifier(experiment: ClassifierExperiment, classes: int) -> Classifier:
@@ -96,6 +103,7 @@ def _train(run: RunFolder, experiment: ClassifierExperiment, dataset: VideoDatas
         model = ClassifierModel(together(partial(build_classifier, experiment, len(classes)))).to(get_device())
         optimizers = make_optimizer(model, training)
         first, metrics = _take_up(run, model, optimizers)
+        on_first(partial(cut_metrics, run.metrics(NAME), first))
         if ranks.world() > 1:
             model.reduce_gradients()
         if first < training.iterations:
@@ -143,7 +151,6 @@ def _iterate(
     training = experiment.training
     batches = PositionBatches(first, training.iterations, 1, training.batch_size, ranks.rank(), ranks.world())
     on_first(partial(run.stage(NAME).mkdir, exist_ok=True))
-    on_first(partial(cut_metrics, run.metrics(NAME), first))
     progress = ProgressHook(NAME, first, training.iterations)
     metrics = MetricsHook(run.metrics(NAME), training.log_every, training.batch_size, progress.show, begun)
 

@@ -72,6 +72,7 @@ def train_stage(
             model.average = WeightAverage(model.generator, training.average)
         optimizers = make_optimizers(model, training)
         first, metrics = _take_up(run, stage, model, optimizers)
+        on_first(partial(cut_metrics, run.metrics(stage.name), first))
         arrange(model, training)
         if first < training.iterations:
             model.prefix = stage_bank(run, experiment, stage, model, clips, signals) or model.prefix
@@ -171,7 +172,6 @@ def _train(
     steps = training.discriminator_steps
     batches = PositionBatches(first, training.iterations, steps, training.batch_size, ranks.rank(), ranks.world())
     on_first(partial(run.stage(stage.name).mkdir, exist_ok=True))
-    on_first(partial(cut_metrics, run.metrics(stage.name), first))
     progress = ProgressHook(stage.name, first, training.iterations)
     clips_each = steps * training.batch_size
     metrics = MetricsHook(run.metrics(stage.name), training.log_every, clips_each, progress.show, begun)

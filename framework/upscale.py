@@ -14,7 +14,7 @@ from torch import Tensor
 
 from components.clip import Clip, Span
 from datasets.decode import decode_frames
-from datasets.video_file import VideoError, frame_rate
+from datasets.video_file import CONTAINERS, VideoError, frame_rate
 from framework.checkpoint import file_digest
 from framework.generate import Given, default_folder, write_videos
 from framework.outputs import Track
@@ -22,6 +22,8 @@ from framework.request import Request
 from framework.together import together
 from framework.trained import Trained, find, open_cascade
 from registry import InputError
+
+_ALLOWED = f"a whole video file ({CONTAINERS})"
 
 
 def upscale(
@@ -45,9 +47,10 @@ def upscale(
         The files and folders written.
 
     Raises:
-        InputError: the video cannot be decoded; a conditional cascade, and no class was named; or as in ``generate``.
-            Nothing is written then.
+        InputError: the video is not there, or cannot be decoded; a conditional cascade, and no class was named; or as
+            in ``generate``. Nothing is written then.
     """
+    together(lambda: _refuse_no_file(video))
     trained = together(lambda: find(path, request.stage))
     after = together(lambda: _source(trained, source))
     low = next(stage.clip for stage in trained.stages if stage.name == after)
@@ -91,6 +94,13 @@ def _source(trained: Trained, name: str | None) -> str:
     return names[0] if name is None else name
 
 
+def _refuse_no_file(video: Path) -> None:
+    if video.is_dir():
+        raise InputError.of(str(video), "is a folder", _ALLOWED)
+    if not video.exists():
+        raise InputError.of(str(video), "there is no such file", _ALLOWED)
+
+
 def _rate(video: Path, frames: int) -> Fraction | None:
     try:
         return frame_rate(video, frames)
@@ -112,4 +122,4 @@ def _decoded(video: Path, low: Clip) -> Iterator[Tensor]:
 
 
 def _refused(video: Path, error: VideoError) -> InputError:
-    return InputError.of(str(video), f"cannot be decoded ({error})", "a whole video file")
+    return InputError.of(str(video), error.reason, _ALLOWED)

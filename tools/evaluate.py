@@ -10,6 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import attrs
+
 from framework.evaluate import Request, evaluate
 from framework.figures import FIGURES, add_figures, as_plain, as_text, read_figures
 from framework.launch import LAUNCHERS, launched
@@ -38,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
     is_run = (arguments.run / "spec.json").is_file() and not (arguments.run / "manifest.json").is_file()
     out = arguments.out or (arguments.run if is_run else Path()) / "evaluation" / FIGURES
     with launched(arguments.launcher):
-        together(partial(_refuse_out, out))
+        together(partial(_refuse_out, out, asked=arguments.out is not None))
         records = with_plots(evaluate(arguments.run, request))
         on_first(partial(add_figures, out, records))
         plots = on_first(partial(save_psd_plots, records, out.parent))
@@ -104,14 +106,21 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_out(out: Path) -> None:
-    """Refuse a file that cannot take figures before they are measured, which may take hours."""
-    refuse_file(out)
+def _refuse_out(out: Path, *, asked: bool) -> None:
+    """Refuse a file that cannot take figures before they are measured, which may take hours.
+
+    Args:
+        out: the file.
+        asked: whether ``--out`` names it.
+    """
+    refuse_file(out, makes_folder=not asked)
     try:
         _, cut_short = read_figures(out)
     except InputError as error:
-        first = str(error).splitlines()[0]
-        raise InputError.of("--out", f"{out} holds something else than figures ({first})", "another file") from None
+        first = error.problems[0]
+        option = "--out: " if asked else ""
+        allowed = f"{first.allowed or 'figures as lines of JSON'}, or another file by --out"
+        raise InputError(attrs.evolve(first, where=f"{option}{first.where}", allowed=allowed)) from None
     if cut_short:
         note(cut_short)
 

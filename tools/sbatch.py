@@ -13,6 +13,7 @@ from framework.classifier import ClassifierExperiment
 from framework.experiment import Experiment
 from framework.sbatch import Job, sbatch_script, time_limit
 from framework.spec_file import load_any_spec
+from framework.targets import refuse_file
 from registry import InputError
 from registry.cli import note, run, say
 
@@ -21,6 +22,8 @@ TRAIN = Path(__file__).resolve().with_name("train.py")
 
 def main(arguments: argparse.Namespace) -> int:
     """Check the spec and the job, then print or write the script."""
+    if arguments.out is not None:
+        refuse_file(arguments.out)
     experiment, notes = load_any_spec(arguments.spec, arguments.set)
     job = Job(
         name=experiment.name if arguments.job_name is None else arguments.job_name,

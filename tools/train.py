@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from framework.check_evaluation import check_evaluations
 from framework.classifier import ClassifierExperiment
 from framework.describe import describe, describe_json
 from framework.describe_classifier import describe_classifier, describe_classifier_json
@@ -28,8 +27,6 @@ def main(arguments: argparse.Namespace) -> int:
     """Train, or say what would be trained."""
     if arguments.dry_run:
         experiment = _experiment(arguments)
-        if isinstance(experiment, Experiment):
-            check_evaluations(experiment)
         say(_described(experiment, as_json=arguments.json))
         return 0
     with StopSignals(to_the_end=True) as signals, launched(arguments.launcher):

@@ -52,7 +52,8 @@ def check_folder(folder: Path) -> None:
         InputError: there is none.
     """
     if not folder.is_dir():
-        raise InputError.of(str(folder), "there is no such folder" if not folder.exists() else "this is not a folder")
+        what = "this is not a folder" if folder.exists() else "there is no such folder"
+        raise InputError.of(str(folder), what, f"a folder of videos ({', '.join(EXTENSIONS)})")
 
 
 def find_videos(folder: Path, depth: int) -> list[Path]:

@@ -88,7 +88,6 @@ def save_growth_plot(growth: Growth, path: Path) -> None:
         panels[1][0].plot([], [], ":", color="grey", marker="o", markersize=4, label="a stage's frozen prefix")
     lines = [*panels[0][0].get_lines(), *(line for line in panels[1][0].get_lines() if line.get_color() == "grey")]
     figure.legend(handles=lines, frameon=False, loc="outside upper center", ncols=len(lines))
-    path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path):
         figure.savefig(path, format="png", dpi=150)
 

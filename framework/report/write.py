@@ -20,6 +20,7 @@ from framework.report.style import SCRIPT, STYLE
 from framework.run_folder import ENVIRONMENT_NAME, RunFolder
 from framework.train import is_done
 from framework.trained import find
+from registry import InputError
 
 SECTIONS = ("Cascade", "Samples", "Figures", "Training", "Costs", "Spec", "Environment")
 
@@ -28,7 +29,7 @@ def write_report(run: RunFolder, out: Path, shown: Shown) -> Path:
     """Write the page of a run; it needs no other file and no network.
 
     Raises:
-        InputError: the folder holds no run, or a file of it is damaged.
+        InputError: the folder holds no run, or a file of it is damaged, but for that of the environment.
     """
     experiment = run.experiment()
     parts = {
@@ -58,7 +59,6 @@ def write_report(run: RunFolder, out: Path, shown: Shown) -> Path:
         tag("style", Html(STYLE)),
     )
     page = tag("html", head, tag("body", body, tag("script", Html(SCRIPT))), lang="en")
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, f"<!doctype html>\n{page}\n")
     return out
 
@@ -142,11 +142,20 @@ def _seconds(lines: list[dict[str, Any]], clips: int) -> float | None:
 
 def _environment(run: RunFolder) -> Html:
     path = run.path / ENVIRONMENT_NAME
-    records = read_json(path) if path.is_file() else []
-    if not records:
+    if not path.is_file():
         return missing("There is no record of where it was trained.")
+    try:
+        rows = _starts(read_json(path))
+    except InputError as error:
+        return missing(str(error))
+    except (LookupError, TypeError, AttributeError):  # JSON, but of another form
+        return missing(f"{path}: is damaged (no list of records)")
+    return table(("what", "of the latest start"), rows)
+
+
+def _starts(records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     latest = records[-1]
-    rows = [
+    return [
         ("command", " ".join(map(str, latest.get("command", [])))),
         ("python", latest.get("python", "")),
         ("platform", latest.get("platform", "")),
@@ -154,4 +163,3 @@ def _environment(run: RunFolder) -> Html:
         *latest.get("versions", {}).items(),
         ("started", f"{len(records)} time{'s' * (len(records) != 1)}"),
     ]
-    return table(("what", "of the latest start"), rows)

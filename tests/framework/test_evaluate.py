@@ -12,6 +12,8 @@ from tiny_runs import copy_of, flip_byte, two_stages
 
 from components.metrics import frechet_distance
 from datasets.base import VideoDataset
+from datasets.store import Settings
+from datasets.writer import StoreWriter
 from framework import Clip, use
 from framework.cascade import Cascade
 from framework.check_data import open_data
@@ -301,3 +303,17 @@ class TestRealClips:
 def test_names():
     """Every short name is that of a registered metric."""
     assert set(NAMES.values()) <= set(METRICS.names())
+
+
+def test_a_store_that_does_not_fit_calls_for_another_store(trained, tmp_path):
+    """What was trained is not changed by another spec: of each problem with ``--store`` a store is the remedy."""
+    store = tmp_path / "a.zarr"
+    with StoreWriter(store, Settings.of(8, 8, 3, 1, "none"), None) as writer:
+        writer.append("a.mp4", np.zeros((4, 8, 8, 3), np.uint8), None)
+        writer.finish({"made": "by a test"})
+    with pytest.raises(InputError) as caught:
+        _data(find(trained.path), str(store))
+    allowed = "allowed: a store of clips of 8x8/8 @1 with the run's 4 classes (circle, cross, square, triangle)"
+    short, labels = str(caught.value).splitlines()
+    assert short.endswith(f"has 4); {allowed}")
+    assert labels == f"--store: {store}: graph.classes is 4, but the clips have no labels; {allowed}"

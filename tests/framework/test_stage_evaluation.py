@@ -10,7 +10,6 @@ from tiny_runs import QUICK, copy_of, run_of, two_stages
 from framework import Clip, Experiment, stage_evaluation, use
 from framework.check import check
 from framework.check_data import open_data
-from framework.check_evaluation import check_evaluations
 from framework.checkpoint import load_checkpoint
 from registry import FEATURES, InputError
 
@@ -141,26 +140,6 @@ def test_a_done_stage_needs_no_network(trained, tmp_path):
     """A run that is done can be taken up where the classifier is gone."""
     run = copy_of(trained, tmp_path / "run")
     run_of(two_stages(full=of_features(use("InDomainFeatures", path="/nope/cls"))), run.path)
-
-
-@pytest.mark.parametrize(
-    ("network", "changes", "says"),
-    [
-        (use("InDomainFeatures", path="/nope/cls"), {}, f"{EVALUATE}_features.path: /nope/cls: holds no classifier"),
-        (use("RandomFeatures"), {"evaluate_videos": 64}, f"{EVALUATE}[0]: FID of features of 64 dimensions needs 65"),
-        (use("RandomFeatures"), {"evaluate_videos": 65}, None),
-    ],
-)
-def test_what_is_known_without_data(network, changes, says):
-    """Networks that are not there, and more videos needed than are asked for; the dataset is not opened."""
-    experiment = two_stages(full=of_features(network, **changes))
-    experiment = attrs.evolve(experiment, data=use("ClipStore", path="/nope/clips"))
-    if says is None:
-        check_evaluations(experiment)
-        return
-    with pytest.raises(InputError) as caught:
-        check_evaluations(experiment)
-    assert str(caught.value).startswith(says)
 
 
 def test_stages_share_a_network(monkeypatch):

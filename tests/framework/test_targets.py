@@ -33,11 +33,12 @@ def test_a_class_makes_no_folders(label, part):
 
 
 def test_places_for_a_file(tmp_path):
-    """A file that is there or not yet, in folders that are there or not; no folder, nothing below a file."""
+    """A file that is there or not yet, in a folder that is there; no folder, nothing below a file."""
     (tmp_path / "file").write_text("old")
-    for good in ("file", "new", "new/folder/file"):
+    for good in ("file", "new"):
         refuse_file(tmp_path / good)
-    for bad in (".", "file/below"):
+    refuse_file(tmp_path / "new/folder/file", makes_folder=True)
+    for bad in (".", "file/below", "new/folder/file"):
         with pytest.raises(InputError, match=r"^--out: "):
             refuse_file(tmp_path / bad)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -16,6 +16,7 @@ from tiny_runs import (
     DISCRIMINATOR,
     GENERATOR,
     copy_of,
+    flip_byte,
     last_checkpoint,
     load_latest,
     metrics_of,
@@ -31,6 +32,7 @@ from framework.artifact import load_cascade, manifest_digest, read_manifest
 from framework.build import build_generator
 from framework.checkpoint import first_not_finite
 from framework.randomness import reseed
+from framework.trained import find
 from registry import InputError
 
 
@@ -345,3 +347,44 @@ def test_tensorboard_has_the_metrics(trained):
         if name != "iteration":
             assert (events.Scalars(name)[-1].step, events.Scalars(name)[-1].value) == (4, pytest.approx(value))
     assert [image.step for image in events.Images("samples")] == [2, 4]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_damaged_metrics_of_a_stage_without_iterations_left(trained, tmp_path, capsys, finished):
+    """Training again leaves the line out, says so and keeps the file as it was, where nothing is left to iterate."""
+    run = copy_of(trained, tmp_path / "run")
+    path, whole = run.metrics("full"), trained.metrics("full").read_text()
+    if not finished:
+        shutil.rmtree(run.artifact("full"))
+    path.write_text("nonsense\n" + whole)
+    run_of(two_stages(), run.path)
+    assert f"note: {path}, line 1: damaged, left out; the file as it was is now" in capsys.readouterr().err
+    assert path.read_text() == whole
+    assert path.with_name("metrics.jsonl.damaged").read_text() == "nonsense\n" + whole
+
+
+@pytest.mark.parametrize("file", ["generator.safetensors", "manifest.json"])
+def test_a_damaged_artifact_is_made_anew_as_its_error_says(trained, tmp_path, file):
+    """Without its folder the same training makes the very same from the last checkpoint; a later stage still fits."""
+    run = copy_of(trained, tmp_path / "run")
+    folder = run.artifact("base")
+    (folder / file).write_bytes(b"{]")
+    with pytest.raises(InputError, match=rf"/{file}: .*; allowed: the file as it was, or {folder} deleted: the same"):
+        run_of(two_stages(), run.path)
+    with pytest.raises(InputError, match=f"{folder} deleted: the same training makes it anew"):
+        find(run.path)
+    shutil.rmtree(folder)
+    run_of(two_stages(), run.path)
+    assert find(run.path).manifests == find(trained.path).manifests
+    assert metrics_of(run, "base") == metrics_of(trained, "base")
+
+
+def test_what_cannot_be_made_anew_is_not_promised(trained, tmp_path):
+    """Neither of an artifact away from its run nor of one whose run has no checkpoint left."""
+    run = copy_of(trained, tmp_path / "run")
+    shutil.copytree(run.artifact("base"), tmp_path / "alone")
+    shutil.rmtree(run.checkpoints("base"))
+    for folder in (tmp_path / "alone", run.artifact("base")):
+        flip_byte(folder / "generator.safetensors")
+        with pytest.raises(InputError, match=r"generator\.safetensors: does not match .*: damaged or changed$"):
+            read_manifest(folder)

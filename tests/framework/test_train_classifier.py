@@ -170,13 +170,18 @@ def test_a_damaged_checkpoint_is_left_aside(classified, tmp_path, capsys):
 
 
 def test_a_finished_run_is_not_trained_again(classified, tmp_path, capsys):
-    """It says how well it does; a damaged artifact is an error that names the file."""
+    """It says how well it does; damaged metrics are left out; a damaged artifact is an error that names the file."""
     run = copy_of(classified, tmp_path / "run")
     run_of(TINY, run.path)
     out = capsys.readouterr().out
     assert "6 iterations, tells" in out
     assert f"InDomainFeatures(path='{run.path}')" in out
     same_end(run, classified)
+    whole = run.metrics("classifier").read_text()
+    run.metrics("classifier").write_text(f"nonsense\n{whole}")
+    run_of(TINY, run.path)
+    assert run.metrics("classifier").read_text() == whole
+    assert "metrics.jsonl, line 1: damaged, left out" in capsys.readouterr().err
     flip_byte(run.artifact("classifier") / "network.safetensors")
     with pytest.raises(InputError, match=r"network.safetensors does not match the digest"):
         run_of(TINY, run.path)

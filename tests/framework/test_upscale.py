@@ -137,9 +137,13 @@ def test_bad_requests(trained, film, tmp_path, changes, source, says):
 
 
 def test_a_file_that_is_no_video(trained, tmp_path):
-    """It is named, and nothing is written."""
+    """It is named once with what is allowed, as are a folder and a file that is not there; nothing is written."""
     path = tmp_path / "film.mp4"
     path.write_text("not a video")
-    with pytest.raises(InputError, match=r"film\.mp4: cannot be decoded"):
-        upscale(trained.path, path, Request(label="cross"), tmp_path / "out")
+    (tmp_path / "films").mkdir()
+    wrong = {path: "cannot be", tmp_path / "films": "is a folder", tmp_path / "no.mp4": "there is no such file"}
+    for video, says in wrong.items():
+        with pytest.raises(InputError, match=rf"^{video}: {says}.*; allowed: a whole video file \(AVI, ") as caught:
+            upscale(trained.path, video, Request(label="cross"), tmp_path / "out")
+        assert str(caught.value).count(video.name) == 1
     assert not (tmp_path / "out").exists()

@@ -121,7 +121,10 @@ def test_verify(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["ingest", "nowhere", "{}/new.zarr"], "error: nowhere: there is no such folder"),
+        (
+            ["ingest", "nowhere", "{}/new.zarr"],
+            "error: nowhere: there is no such folder; allowed: a folder of videos (.avi,",
+        ),
         (["ingest", "{}/videos", "{}/a.zarr", "--size", 8], "size 16, not 8; stride 2, not 1"),
         (["ingest", "{}/videos", "{}/videos"], "no clip store stands here"),
         (["ingest", "{}/videos", "/dev/null/a.zarr"], "error: /dev/null: "),

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -86,17 +87,29 @@ def test_damaged_figures_are_found_before_anything_is_measured(run, evaluate, tm
     path.write_bytes(damage + b"\n")
     code, out, err = evaluate(run, "--metrics", "motion", "--out", path)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: --out: {path} holds something else than figures ({path}")
+    assert err.startswith(f"error: --out: {path}")
+    assert err.count(str(path)) == 1
+    assert err.endswith("or another file by --out\n")
     assert path.read_bytes() == damage + b"\n"
+
+
+def test_damaged_figures_that_nobody_has_named(run, evaluate, tmp_path, monkeypatch):
+    """Those in the run itself: the line has the file once, and no option that was not given before it."""
+    monkeypatch.setattr("framework.evaluate.look", lambda *_: pytest.fail("it measured"))
+    copy = shutil.copytree(run, tmp_path / "run")
+    path = copy / "evaluation" / "figures.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{]\n")
+    code, out, err = evaluate(copy, "--metrics", "motion")
+    assert (code, out, err.count("\n"), err.count(str(path))) == (2, "", 1, 1)
+    assert err.startswith(f"error: {path}, line 1: is damaged (")
 
 
 def test_json_and_another_file(run, evaluate, tmp_path):
     """With --json the figures are on stdout as they are in the file that was asked for."""
-    code, out, err = evaluate(
-        run, "--metrics", "motion", "--count", "3", "--json", "--out", tmp_path / "new" / "f.jsonl"
-    )
+    code, out, err = evaluate(run, "--metrics", "motion", "--count", "3", "--json", "--out", tmp_path / "f.jsonl")
     assert (code, err) == (0, "")
-    assert out == (tmp_path / "new" / "f.jsonl").read_text()
+    assert out == (tmp_path / "f.jsonl").read_text()
     assert json.loads(out)["protocol"]["videos"]["generated"] == 3
 
 
@@ -120,8 +133,9 @@ def test_from_an_artifact_alone(run, evaluate, tmp_path, monkeypatch):
         (["--store", "/none"], "/none: there is no such store"),
         (["--store", ""], "error: --store: the path is empty"),
         (["--out", "{}"], "error: --out: {} is a folder"),
-        (["--out", "{}/spec.json"], "error: --out: {}/spec.json holds something else than figures"),
-        (["--out", "{}/base/artifact/generator.safetensors"], "holds something else than figures"),
+        (["--out", "{}/spec.json"], "error: --out: {}/spec.json, line 1: is damaged"),
+        (["--out", "{}/new/f.jsonl"], "f.jsonl cannot be written: there is no folder {}/new; allowed: a file in a"),
+        (["--out", "{}/base/artifact/generator.safetensors"], "is no text"),
         (["--out", "{}/spec.json/f.jsonl"], "error: --out: {}/spec.json/f.jsonl cannot be written"),
         (["--count", "0"], "error: --count: 0 is not at least 1"),
         (["--stage", "ful"], "did you mean 'full'?"),

@@ -100,6 +100,14 @@ def test_file(sbatch, tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_a_folder_that_is_not_there(sbatch, tmp_path):
+    """It is what the line names, and it is not made."""
+    code, out, err = sbatch("tiny.py", "--out", "nodir/j.sh")
+    says = "there is no folder nodir; allowed: a file in a folder that is there"
+    assert (code, out, err) == (2, "", f"error: --out: nodir/j.sh cannot be written: {says}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.py"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -89,6 +89,7 @@ def test_text(summary, alone):
         ([QUICK, "--gpus", "7"], "training.batch_size: "),
         ([QUICK, "--growth", "growth.svg"], "--growth: growth.svg is no PNG file"),
         ([QUICK, "--growth", f"{TOOL}/growth.png"], "growth.png cannot be written; allowed: a file in a folder"),
+        ([QUICK, "--growth", "new/x.png"], "--growth: new/x.png cannot be written: there is no folder new; allowed: a"),
         (["missing.py"], "missing.py: there is no such spec"),
         ([QUICK, "--against", "missing.py"], "missing.py: there is no such spec"),
         ([str(ROOT / "experiments" / "quickstart_classifier.py")], "is the spec of a classifier"),

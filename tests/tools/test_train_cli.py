@@ -183,17 +183,6 @@ def test_notes(folder, train):
     assert err == "note: data: ClipStore has no option clips, frames, size; left out\n"
 
 
-def test_dry_run_looks_for_the_feature_network(folder, train):
-    """One line on the stage that names what is not there, and exit code 2; with data that is elsewhere, too."""
-    spec = folder / "tiny.py"
-    asked = 'use("InDomainFeatures", path="/nope/cls")'
-    training = f'{{"evaluate": [use("FID")], "evaluate_features": {asked}}}'
-    spec.write_text(spec.read_text().replace('    source="base",', f'    source="base",\n    training={training},'))
-    code, out, err = train("tiny.py", "--dry-run", "--set", 'data=ClipStore(path="/nope/clips")')
-    assert (code, out) == (2, "")
-    assert "error: graph.stages.full.training.evaluate_features.path: /nope/cls: holds no classifier" in err
-
-
 def test_dry_run_needs_nothing_built(folder, train):
     """What can be declared but not trained yet is described; the description says so."""
     code, out, _ = train("tiny.py", "--dry-run", "--set", "stages.full.joint=true")

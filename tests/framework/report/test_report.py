@@ -238,3 +238,17 @@ def test_texts_are_escaped():
         '<p title="a&quot;b" hidden class="c">&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;</p>'
     )
     assert tag("p", Html("<b>x</b>")) == "<p><b>x</b></p>"
+
+
+@pytest.mark.parametrize("content", [b"{]", b"\xff", b"{}", b"3", b"[3]", b'[{"versions": 3}]', b'[{"command": 3}]'])
+def test_a_damaged_environment_costs_only_its_table(trained, tmp_path, content):
+    """Whatever stands in it, the page is written and says there that the file is damaged; the rest is as it was."""
+    run = copy_of(trained, tmp_path / "run")
+    sound = write_report(run, tmp_path / "page.html", SHOWN).read_text()
+    (run.path / "environment.json").write_bytes(content)
+    written = write_report(run, tmp_path / "page.html", SHOWN).read_text()
+    assert f"{run.path}/environment.json: is damaged" in written
+    place = '<h2 id="environment">'
+    assert place in sound
+    before, after = (re.sub(r"data:video[^\"]*", "", page.partition(place)[0]) for page in (sound, written))
+    assert before == after
