@@ -180,11 +180,10 @@ def test_one_process_measures_for_all(monkeypatch):
     features = use("RandomFeatures", dim=7)  # 2 sides of 10 groups of 7 x 7 float64: 7840 bytes
     experiment = with_training(evaluate=(use("FID"),), evaluate_features=features, evaluate_videos=8)
     stage, dataset = experiment.graph["full"], open_data(experiment)
-    model = make_stage(experiment.graph, "full")
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 8)
     monkeypatch.setattr("framework.measures.machine_memory", lambda: 8_000)
-    stage_evaluation.StageEvaluation(experiment, stage, model, dataset)
+    stage_evaluation.StageEvaluation(experiment, stage, dataset)
     monkeypatch.setattr("framework.measures.machine_memory", lambda: 7_000)
     with pytest.raises(InputError, match=r"training\.evaluate: sums of outer products"):
-        stage_evaluation.StageEvaluation(experiment, stage, model, dataset)
+        stage_evaluation.StageEvaluation(experiment, stage, dataset)
