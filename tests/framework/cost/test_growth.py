@@ -16,6 +16,9 @@ from registry.convert import unstructure
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
+# What they share takes most of their time: one test process makes it.
+pytestmark = pytest.mark.xdist_group("growth")
+
 
 @pytest.fixture(scope="module")
 def grown():
