@@ -1,10 +1,9 @@
 """The benchmarks as commands: wrong input is one line, and each names a table that is in the docs."""
 
 import re
-import runpy
-import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +19,7 @@ def command(monkeypatch, capsys, tmp_path):
 
     def call(name, *arguments):
         path = ROOT / "benchmarks" / f"{name}.py"
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        monkeypatch.setattr(sys, "path", [str(path.parent), *sys.path])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(path), run_name="__main__")
-        return ended.value.code, *capsys.readouterr()
+        return in_process.call(path, arguments, monkeypatch, capsys)
 
     return call
 

@@ -2,11 +2,11 @@
 
 import inspect
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 from registry import KINDS, VIEWS
@@ -21,11 +21,7 @@ def components(monkeypatch, capsys):
     """The command, called in this process: exit code, stdout and stderr."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
-        monkeypatch.setattr(sys, "path", [str(TOOL.parent), *sys.path])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        return ended.value.code, *capsys.readouterr()
+        return in_process.call(TOOL, arguments, monkeypatch, capsys)
 
     return call
 

@@ -1,10 +1,9 @@
 """tools/summary.py as a command."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 from framework import Clip, Experiment, Stage, StageGraph, Training, dump, use
@@ -37,11 +36,7 @@ def summary(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
-        monkeypatch.setattr(sys, "path", [str(TOOL.parent), *sys.path])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        return ended.value.code, *capsys.readouterr()
+        return in_process.call(TOOL, arguments, monkeypatch, capsys)
 
     return call
 
